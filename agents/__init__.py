@@ -1,0 +1,23 @@
+"""Learning and comparing curious agents: one line makes a Stable-Baselines3 model curious, one command a study."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from agents.attach import attach, curiosity
+
+if TYPE_CHECKING:
+    from agents.config import RunConfig
+
+__all__ = ["RunConfig", "attach", "curiosity"]
+
+_LAZY = {"RunConfig": "agents.config"}
+_MODULES = ("bench", "buffers", "compare", "config", "evaluate", "factory", "train", "vecenv")
+
+
+def __getattr__(name: str) -> Any:
+    """Returns what lives in a module that is imported on first use, so that `import agents` stays cheap."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"agents.{name}")
+    raise AttributeError(f"module 'agents' has no attribute {name!r}")

@@ -1,0 +1,153 @@
+"""A running study on the terminal: a live table where there is one, plain lines in a log file."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from agents.compare.launch import RunState
+from agents.compare.statistics import iqm
+
+PLAIN_SECONDS = 30.0
+"""How often plain lines tell of runs that are under way."""
+EIGHTHS = " ▏▎▍▌▋▊▉"
+HEIGHTS = " ▁▂▃▄▅▆▇"
+BAR_CELLS = 40
+"""Cells for the bars of all seeds of a row; with many seeds each gets one cell, filled from below."""
+COLOURS = {"waiting": "bright_black", "running": "cyan", "finished": "green", "failed": "red"}
+
+
+class Display:
+    """Shows the states that a launch reports; used as a context, and called with them."""
+
+    def __init__(self, title: str, console: Console | None = None) -> None:
+        self.title = title
+        self.console = console or Console()
+        self.started = time.monotonic()
+        self._live: Live | None = None
+        self._told: dict[Path, str] = {}
+        self._last_line = self.started
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, refresh_per_second=4)
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, error, trace)
+            self._live = None
+
+    def __call__(self, states: Sequence[RunState]) -> None:
+        """Shows where the runs stand."""
+        if self._live is not None:
+            self._live.update(self.view(states))
+        else:
+            self._tell(states)
+
+    def view(self, states: Sequence[RunState]) -> Group:
+        """Returns the live table: a row per task and bonus, and a line on the whole study."""
+        table = Table(title=self.title, title_justify="left", expand=False)
+        for name, justify in (("task", "left"), ("bonus", "left"), ("seeds", "left")):
+            table.add_column(name, justify=justify, no_wrap=name == "seeds")
+        for name in ("return so far", "reward found"):
+            table.add_column(name, justify="right")
+        for (task, bonus), runs in _grouped(states).items():
+            returns = [state.episode_return for state in runs if state.episode_return is not None]
+            found = sum(state.first_reward_step is not None for state in runs)
+            begun = sum(state.status != "waiting" or state.step > 0 for state in runs)
+            middle = f"{iqm(returns):.1f}" if returns else "-"  # type: ignore[arg-type]
+            table.add_row(task, bonus, _bars(runs), middle, f"{found} of {begun}" if begun else "-")
+        failed = [state for state in states if state.status == "failed"]
+        lines = [Text(self._summary(states))]
+        lines += [Text(f"failed: {_name(state)}: {state.message}", style="red") for state in failed[:5]]
+        if not any(state.step for state in states):
+            lines.append(Text("loading the libraries, once for all runs ...", style="bright_black"))
+        return Group(table, *lines)
+
+    def _tell(self, states: Sequence[RunState]) -> None:
+        done = 0
+        for state in states:
+            done += state.status in ("finished", "failed")
+            if self._told.get(state.folder) != state.status:
+                if state.status == "finished":
+                    self._line(f"{_name(state)}: {'was finished' if state.started is None else _ending(state)}")
+                elif state.status == "failed":
+                    self._line(f"{_name(state)}: failed: {state.message} (see {state.folder})")
+                self._told[state.folder] = state.status
+        if time.monotonic() - self._last_line > PLAIN_SECONDS and done < len(states):
+            self._line(self._summary(states))
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._last_line = time.monotonic()
+
+    def _summary(self, states: Sequence[RunState]) -> str:
+        """Returns one line on the whole study: runs, time, and time left judged by the steps done here."""
+        counts = {status: sum(state.status == status for state in states) for status in COLOURS}
+        elapsed = time.monotonic() - self.started
+        text = f"{counts['finished']} of {len(states)} runs finished, {counts['running']} running"
+        if counts["failed"]:
+            text += f", {counts['failed']} failed"
+        text += f" · {_duration(elapsed)} elapsed"
+        here = sum(state.step - state.first_step for state in states)
+        left = sum(state.config.steps - state.step for state in states if state.status in ("waiting", "running"))
+        if here > 0 and left > 0:
+            text += f" · about {_duration(elapsed * left / here)} left"
+        return text
+
+
+def _grouped(states: Sequence[RunState]) -> dict[tuple[str, str], list[RunState]]:
+    groups: dict[tuple[str, str], list[RunState]] = {}
+    for state in states:
+        groups.setdefault((state.config.task, state.config.bonus), []).append(state)
+    return groups
+
+
+def _bars(runs: Sequence[RunState]) -> Text:
+    """Returns a bar for every seed, its colour the status of the run."""
+    width = min(8, BAR_CELLS // len(runs) - 1)
+    text = Text()
+    for state in runs:
+        part = 1.0 if state.status == "finished" else min(1.0, state.step / state.config.steps)
+        colour = COLOURS[state.status]
+        if width < 2:
+            cell = "×" if state.status == "failed" else "█" if part == 1 else HEIGHTS[int(part * 8)]
+            text.append(cell if cell != " " else "·", style=colour)
+            continue
+        whole, rest = divmod(int(part * width * 8), 8)
+        bar = "█" * whole + (EIGHTHS[rest] if whole < width else "")
+        bar = "× failed"[:width] if state.status == "failed" else bar
+        text.append(bar.ljust(width), style=f"{colour} on grey23")
+        text.append(" ")
+    return text
+
+
+def _name(state: RunState) -> str:
+    return f"{state.config.task} {state.config.bonus} seed {state.config.seed}"
+
+
+def _ending(state: RunState) -> str:
+    score = "no episode ended" if state.episode_return is None else f"return {state.episode_return:.1f}"
+    first = "no reward found"
+    if state.first_reward_step is not None:
+        first = f"first reward at step {state.first_reward_step:,}"
+    return f"{score}, {first}, {_duration(state.seconds)}"
+
+
+def _duration(seconds: float) -> str:
+    """Returns a time in words: 45 s, 3 min 05 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,112 @@
+"""What one worker process does: one run, a traceback left behind if it fails, and an end when its parent ends."""
+
+import contextlib
+import faulthandler
+import fcntl
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from agents.compare.study import write_atomically
+from agents.config import RunConfig
+
+Run = Callable[[RunConfig, Path], Any]
+"""Runs, or resumes, a run in its folder and leaves `result.json` there."""
+
+ERROR_FILE = "error.txt"
+OUTPUT_FILE = "output.txt"
+FAILED = 1
+STOPPED = 130
+"""Exit code of a worker that was asked to stop and left a run that can be resumed."""
+GRACE_SECONDS = 20.0
+"""How long a worker may take to save its run when it is asked to stop."""
+WATCH_SECONDS = 0.5
+
+
+def train_run(config: RunConfig, folder: Path) -> None:
+    """Trains for real; the module is imported here, so that whoever launches workers need not load torch."""
+    from agents.train import train
+
+    train(config, folder)
+
+
+def work(run: Run, config: RunConfig, folder: Path) -> None:
+    """Carries out one run in this process and exits: 0 if it finished, `FAILED`, or `STOPPED`."""
+    stopping = threading.Event()
+
+    def stop(*_: object) -> None:
+        if not stopping.is_set():  # once: a second signal must not interrupt the saving
+            stopping.set()
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; whoever launched us decides
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    folder.mkdir(parents=True, exist_ok=True)
+    _redirect_output(folder / OUTPUT_FILE)
+    code = 0
+    try:
+        with _alone(folder):
+            _limit_threads(config.threads)
+            run(config, folder)
+    except KeyboardInterrupt:
+        code = STOPPED
+    except BaseException:  # whatever it was, the others go on and the reason is kept
+        code = FAILED
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        traceback.print_exc()
+        with contextlib.suppress(OSError):  # a full disk: the launcher still sees the exit code
+            write_atomically(folder / ERROR_FILE, traceback.format_exc())
+    _drop_empty_output(folder / OUTPUT_FILE)
+    sys.stdout.flush()
+    os._exit(code)  # no teardown: nothing is left to save, and threads of libraries cannot hold the worker up
+
+
+def _end_with_parent(forker: int) -> None:
+    """Stops this process when the process that asked for it is gone, or the fork server that made it."""
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive() and os.getppid() == forker:
+        time.sleep(WATCH_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os._exit(STOPPED)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits until no other worker holds the folder, as one does for a moment whose launcher has just died."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
+
+
+def _redirect_output(path: Path) -> None:
+    """Sends all that this process prints, from C libraries too, into a file: the terminal shows the study."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.close(descriptor)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 (lives as long as the process)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    faulthandler.enable()
+
+
+def _drop_empty_output(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == 0:
+            path.unlink()
+
+
+def _limit_threads(count: int) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(count)  # for processes that the run may start
+    if "torch" in sys.modules:  # loaded by the fork server, before the environment could tell it
+        sys.modules["torch"].set_num_threads(count)

@@ -1,0 +1,141 @@
+"""What one run is: task, algorithm, bonus, budget and seed, as plain data. Importing it does not import torch."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+MAX_SEED = 2**32 - 1  # numpy's legacy generator, which the algorithms draw from, takes no larger one
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run, and so one folder; two runs of equal configuration on the same machine give the same numbers."""
+
+    task: str
+    """Name of a Gymnasium task, for example `vime/SparseMountainCar-v0`; `package.module:Name-v0` imports it first."""
+    algorithm: str = "ppo"
+    """What learns; `vime list` shows all."""
+    bonus: str = "vime"
+    """What is added to the reward; `none` leaves the learner untouched."""
+    scale: float = 1.0
+    """Weight of the bonus in the reward."""
+    steps: int = 100_000
+    """Environment steps, those of all copies counted, warm-up included."""
+    seed: int = 0
+    """The one seed from which everything random is drawn."""
+    environments: int | None = None
+    """Copies of the task; unless given 8 for on-policy algorithms and 1 for the others."""
+    bonus_settings: dict[str, Any] = field(default_factory=dict)
+    """Fields of the bonus's own settings."""
+    algorithm_settings: dict[str, Any] = field(default_factory=dict)
+    """Constructor arguments of the algorithm; they replace those of the recipe."""
+    task_settings: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments for the constructor of the task."""
+    normalise_observations: bool | None = None
+    """Running mean and deviation on observations; unless given yes for on-policy algorithms and no for the others."""
+    device: str = "cpu"
+    """Where the networks live: cpu, cuda or cuda:N."""
+    threads: int = 1
+    """Torch threads. Two cost up to 80 times on a busy machine, and results depend on the number."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all fields as values that JSON can hold.
+
+        Raises:
+            InvalidSettings: a setting is no such value.
+        """
+        try:
+            return json.loads(json.dumps(asdict(self), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            from vime.errors import InvalidSettings
+
+            raise InvalidSettings(f"A setting of the run cannot be written as JSON: {error}.") from error
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "RunConfig":
+        """Returns the configuration that `to_json` wrote.
+
+        Raises:
+            InvalidSettings: it is no such object, a field is unknown, or the task is missing.
+        """
+        from vime.errors import InvalidSettings, build_settings
+
+        if not isinstance(values, Mapping):
+            raise InvalidSettings(f"A run configuration is a JSON object; got {type(values).__name__}.")
+        if "task" not in values:
+            raise InvalidSettings("A run configuration needs a `task`, and this one has none.")
+        return build_settings("A run configuration", cls, values)
+
+    def differing(self, other: "RunConfig") -> list[str]:
+        """Returns the names of the fields in which the two differ, as JSON would hold them."""
+        mine, theirs = self.to_json(), other.to_json()
+        return [f.name for f in fields(self) if mine[f.name] != theirs[f.name]]
+
+    @property
+    def on_policy(self) -> bool:
+        """Whether the algorithm learns from whole rollouts."""
+        return self._recipe().on_policy
+
+    @property
+    def copies(self) -> int:
+        """Copies of the task that are stepped: `environments`, or the recipe's number."""
+        return self._recipe().environments if self.environments is None else self.environments
+
+    @property
+    def normalises(self) -> bool:
+        """Whether observations are normalised: `normalise_observations`, or what suits the algorithm."""
+        return self.on_policy if self.normalise_observations is None else self.normalise_observations
+
+    def _recipe(self) -> Any:
+        from agents.names import ALGORITHMS
+        from vime.errors import choose
+
+        return choose("algorithm", self.algorithm, ALGORITHMS)
+
+    def check(self) -> "RunConfig":
+        """Returns itself, if every name is known and every number can be used; cheap, and builds nothing.
+
+        Raises:
+            UnknownName: no task, algorithm or bonus is named so; the nearest is suggested.
+            InvalidSettings: a number is out of range, or a setting is unknown.
+        """
+        from agents.names import ALGORITHMS, BONUSES
+        from vime.errors import InvalidSettings, choose
+
+        for name in ("task", "algorithm", "bonus", "device"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidSettings(f"`{name}` must be text; got {getattr(self, name)!r}.")
+        for name in ("bonus_settings", "algorithm_settings", "task_settings"):
+            if not isinstance(getattr(self, name), dict):
+                raise InvalidSettings(f"`{name}` must be a mapping of names to values; got {getattr(self, name)!r}.")
+        choose("algorithm", self.algorithm, ALGORITHMS)
+        choose("bonus", self.bonus, BONUSES)
+        for name, least in (("steps", 1), ("environments", 1), ("threads", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if name == "environments" and value is None:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InvalidSettings(f"`{name}` must be a whole number of at least {least}; got {value!r}.")
+        if self.seed > MAX_SEED:
+            raise InvalidSettings(f"`seed` must be at most {MAX_SEED}; got {self.seed}.")
+        if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float)) or not math.isfinite(self.scale):
+            raise InvalidSettings(f"`scale` must be a finite number; got {self.scale!r}.")
+        if self.scale < 0:
+            raise InvalidSettings(f"`scale` must not be negative, or the bonus repels; got {self.scale}.")
+        if self.normalise_observations not in (None, True, False):
+            raise InvalidSettings(f"`normalise_observations` must be true or false; got {self.normalise_observations!r}.")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise InvalidSettings(f"`device` must be cpu, cuda or cuda:N; got {self.device!r}.")
+        self.to_json()
+
+        from agents.tasks import check_task
+
+        check_task(self.task)
+        if self.device != "cpu" or self.bonus_settings or self.algorithm_settings:
+            from agents.factory import check_settings  # imports torch
+
+            check_settings(self)
+        return self

@@ -1,0 +1,198 @@
+"""Builds the task, the learner and its bonus that a `RunConfig` names."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from torch import nn
+
+from agents.config import RunConfig
+from agents.names import ALGORITHMS, Recipe
+from agents.recorder import Recorder
+from agents.tasks import check_task, tasks
+from vime.errors import InvalidSettings, UnsupportedSpace, VimeError, build_settings, choose, nearest
+
+__all__ = ["ALGORITHMS", "algorithm_class", "check_settings", "make_environment", "make_model", "make_task", "tasks"]
+
+OF_THE_RUN = ("policy", "env", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model", "monitor_wrapper")
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {
+    "tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU, "gelu": nn.GELU, "leaky_relu": nn.LeakyReLU,
+}  # fmt: skip
+NOISES = ("normal", "ornstein-uhlenbeck")
+MIN_IMAGE = 36  # the convolutions of SB3's CnnPolicy need so many pixels
+
+
+def algorithm_class(name: str) -> type[BaseAlgorithm]:
+    """Returns the class of the algorithm `name`.
+
+    Raises:
+        UnknownName: there is none; the nearest is suggested.
+    """
+    recipe = choose("algorithm", name, ALGORITHMS)
+    return getattr(importlib.import_module(recipe.module), recipe.cls)
+
+
+def check_settings(config: RunConfig) -> None:
+    """Does nothing if the device is there and every setting of bonus and algorithm is known.
+
+    Raises:
+        InvalidSettings: one is not.
+    """
+    if config.device.startswith("cuda"):
+        count = torch.cuda.device_count()
+        index = int(config.device.partition(":")[2] or 0)
+        if index >= count:
+            raise InvalidSettings(f"The device {config.device!r} is not on this machine: torch sees {count} CUDA devices.")
+    if config.bonus_settings:
+        from vime.bonus import BONUSES
+
+        settings = {name: _tuples(value) for name, value in config.bonus_settings.items()}
+        build_settings(f"The bonus {config.bonus!r}", BONUSES[config.bonus].Settings, settings)
+    _algorithm_settings(config)
+
+
+def make_environment(config: RunConfig) -> gymnasium.Env:
+    """Returns one copy of the task, with nothing around it.
+
+    Raises:
+        UnknownName: no such task.
+        InvalidSettings: the task refuses `task_settings`, or wants a package that is not installed.
+    """
+    try:
+        return gymnasium.make(check_task(config.task), **config.task_settings)
+    except VimeError:
+        raise
+    except (TypeError, ValueError, ImportError, gymnasium.error.Error) as error:
+        settings = f" with {config.task_settings}" if config.task_settings else ""
+        raise InvalidSettings(f"The task {config.task!r} cannot be built{settings}: {error}") from error
+
+
+def make_task(config: RunConfig) -> VecEnv:
+    """Returns all copies of the task: each under a `Monitor`, together under a `Recorder`, normalised where asked for."""
+    venv: VecEnv = DummyVecEnv([lambda: Monitor(make_environment(config)) for _ in range(config.copies)])
+    venv = Recorder(venv, config.task, config.steps)
+    keys = _normalised(venv.observation_space)
+    if config.normalises and keys is not False:
+        return VecNormalize(venv, norm_reward=False, norm_obs_keys=keys)
+    return venv
+
+
+def make_model(config: RunConfig, env: VecEnv, **overrides: Any) -> BaseAlgorithm:
+    """Returns the learner on `env`, curious unless the bonus is `none`; it has not stepped the environment.
+
+    Args:
+        config: algorithm, bonus and their settings.
+        env: the task, as `make_task` builds it.
+        overrides: constructor arguments that the configuration does not decide.
+
+    Raises:
+        UnsupportedSpace: algorithm or bonus cannot serve the task's spaces.
+        InvalidSettings: the algorithm refuses a setting.
+    """
+    recipe = choose("algorithm", config.algorithm, ALGORITHMS)
+    _check_spaces(config, recipe, env)
+    arguments = _translate(_algorithm_settings(config), env)
+    policy = _policy(recipe, env.observation_space)
+    try:
+        model = algorithm_class(config.algorithm)(
+            policy, env, **{"seed": config.seed, "device": config.device, **arguments, **overrides}
+        )
+    except (TypeError, ValueError, AssertionError) as error:
+        raise InvalidSettings(f"{recipe.cls} cannot be built with {config.algorithm_settings}: {error}") from error
+    if config.bonus != "none":
+        from agents.attach import attach
+
+        settings = {name: _tuples(value) for name, value in config.bonus_settings.items()}
+        settings = {"seed": config.seed, "device": config.device, **settings}
+        model = attach(model, config.bonus, scale=config.scale, **settings)
+    return model
+
+
+def _algorithm_settings(config: RunConfig) -> dict[str, Any]:
+    """The recipe with the user's changes."""
+    recipe = choose("algorithm", config.algorithm, ALGORITHMS)
+    known = [name for name in inspect.signature(algorithm_class(config.algorithm)).parameters if name not in OF_THE_RUN]
+    for name in config.algorithm_settings:
+        if name in OF_THE_RUN:
+            raise InvalidSettings(f"{recipe.cls}'s `{name}` is decided by the run itself and cannot be set.")
+        if name not in known:
+            raise InvalidSettings(f"{recipe.cls} has no setting {name!r}. {nearest(name, known)}")
+    merged = {**recipe.settings, **config.algorithm_settings}
+    if recipe.on_policy and "batch_size" in recipe.settings and isinstance(merged["n_steps"], int):
+        rollout = merged["n_steps"] * config.copies
+        if "batch_size" not in config.algorithm_settings:  # the recipe's must fit a rollout that the user shortened
+            merged["batch_size"] = max(2, min(merged["batch_size"], rollout))
+    return merged
+
+
+def _translate(settings: Mapping[str, Any], env: VecEnv) -> dict[str, Any]:
+    """Turns what JSON can say into what SB3 wants: pairs, activation functions, action noise."""
+    settings = dict(settings)
+    if isinstance(settings.get("train_freq"), list):
+        settings["train_freq"] = tuple(settings["train_freq"])
+    if isinstance(settings.get("action_noise"), Mapping):
+        settings["action_noise"] = _noise(settings["action_noise"], env)
+    policy = settings.get("policy_kwargs")
+    if isinstance(policy, Mapping) and isinstance(policy.get("activation_fn"), str):
+        settings["policy_kwargs"] = {**policy, "activation_fn": choose("activation", policy["activation_fn"], ACTIVATIONS)}
+    return settings
+
+
+def _noise(settings: Mapping[str, Any], env: VecEnv) -> ActionNoise:
+    unknown = set(settings) - {"kind", "sigma"}
+    if unknown or settings.get("kind") not in NOISES or not isinstance(settings.get("sigma"), (int, float)):
+        raise InvalidSettings(f"`action_noise` wants a kind ({' or '.join(NOISES)}) and a sigma; got {dict(settings)}.")
+    shape = env.action_space.shape or ()
+    mean, sigma = np.zeros(shape), np.full(shape, float(settings["sigma"]))
+    return NormalActionNoise(mean, sigma) if settings["kind"] == "normal" else OrnsteinUhlenbeckActionNoise(mean, sigma)
+
+
+def _check_spaces(config: RunConfig, recipe: Recipe, env: VecEnv) -> None:
+    kind = type(env.action_space).__name__
+    if kind not in recipe.actions:
+        able = [name for name, other in ALGORITHMS.items() if kind in other.actions]
+        advice = f"These serve it: {', '.join(able)}." if able else "No algorithm here serves it: wrap the task."
+        raise UnsupportedSpace(
+            f"{config.algorithm} serves {' and '.join(recipe.actions)} actions, and {config.task!r} wants {kind}. {advice}"
+        )
+    if isinstance(env.action_space, spaces.Box) and not env.action_space.is_bounded():
+        raise UnsupportedSpace(
+            f"The actions of {config.task!r} have no finite bounds. Wrap the task in gymnasium.wrappers.RescaleAction."
+        )
+    served = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Dict)
+    parts = env.observation_space.values() if isinstance(env.observation_space, spaces.Dict) else [env.observation_space]
+    for part in [env.observation_space, *parts]:
+        if not isinstance(part, served) or (part is not env.observation_space and isinstance(part, spaces.Dict)):
+            raise UnsupportedSpace(
+                f"The observations of {config.task!r} are of the kind {type(part).__name__}, which no algorithm here reads. "
+                "Wrap the task in gymnasium.wrappers.FlattenObservation."
+            )
+
+
+def _policy(recipe: Recipe, space: spaces.Space) -> str:
+    image = is_image_space(space) and min(sorted(space.shape or ())[-2:]) >= MIN_IMAGE
+    kind = "MultiInput" if isinstance(space, spaces.Dict) else "Cnn" if image else "Mlp"
+    return f"{kind}LstmPolicy" if recipe.recurrent else f"{kind}Policy"
+
+
+def _normalised(space: spaces.Space) -> list[str] | None | bool:
+    """Which keys to normalise: a list for a `Dict`, None for a vector, False where nothing can be."""
+    if isinstance(space, spaces.Dict):
+        keys = [key for key, part in space.items() if isinstance(part, spaces.Box) and not is_image_space(part)]
+        return keys or False
+    return None if isinstance(space, spaces.Box) and not is_image_space(space) else False
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where a settings dataclass has tuples."""
+    return tuple(_tuples(part) for part in value) if isinstance(value, (list, tuple)) else value

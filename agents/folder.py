@@ -1,0 +1,192 @@
+"""The folder of one run: what lies in it, written so that a kill at any moment leaves every file whole."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from agents.config import RunConfig
+from vime.errors import CheckpointError, RunConflict, VimeError
+
+COLUMNS = (
+    "step", "episodes", "episode_return", "episode_length", "bonus_mean", "bonus_share", "model_error", "predicted_gain",
+    "realised_gain", "coverage",
+)  # fmt: skip
+TRACKS = ("metrics.csv", "checkpoint.pt", "result.json")  # signs that a folder held a run
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: bool = True) -> None:
+    """Replaces `path` by what `write` puts into the file that it is handed; there is never half a file.
+
+    Args:
+        path: where the file shall lie.
+        write: fills it.
+        durable: whether it must outlive a power failure too, which waits for the disk.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable and hasattr(os, "O_DIRECTORY"):
+        directory = os.open(path.parent, os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Replaces `path` by `value` as JSON."""
+    text = json.dumps(value, indent=2) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()), durable=durable)
+
+
+def read_json(path: Path) -> Any:
+    """Returns what a JSON file holds.
+
+    Raises:
+        CheckpointError: it cannot be read as JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Delete the file, or choose another folder.") from error
+
+
+def read_config(out: Path) -> RunConfig:
+    """Returns the configuration of the run in `out`.
+
+    Raises:
+        CheckpointError: there is no run, or its configuration cannot be read.
+    """
+    path = out / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{out} holds no run: there is no config.json in it.")
+    try:
+        return RunConfig.from_json(read_json(path))
+    except (TypeError, VimeError) as error:
+        raise CheckpointError(f"{path} is not the configuration of a run: {error}") from error
+
+
+class RunFolder:
+    """The folder of one run, held by one process at a time; use it as a context.
+
+    Args:
+        out: the folder; made if it is not there.
+        config: the run that wants it.
+
+    Raises:
+        RunConflict: it belongs to another configuration, or another process is writing to it.
+        CheckpointError: its configuration cannot be read.
+    """
+
+    def __init__(self, out: Path, config: RunConfig) -> None:
+        self.out = out
+        self.config = config
+        self._lock: IO[bytes] | None = None
+
+    def __enter__(self) -> "RunFolder":
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise RunConflict(f"{self.out} cannot be made a run folder: {error.strerror or error}.") from error
+        self._hold()
+        try:
+            self._claim()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+
+    def _hold(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # not a POSIX system: nothing to hold it with
+            return
+        self._lock = open(self.out / ".lock", "wb")  # noqa: SIM115
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel drops it, however the process ends
+        except BlockingIOError as error:
+            self._lock.close()
+            raise RunConflict(f"Another process is running in {self.out}. Wait for it, or choose another folder.") from error
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _claim(self) -> None:
+        path = self.out / "config.json"
+        if path.exists():
+            stored = read_config(self.out)
+            names = stored.differing(self.config)
+            if names:
+                old, new = stored.to_json(), self.config.to_json()
+                which = ", ".join(f"`{name}` is {old[name]!r} there and {new[name]!r} here" for name in names)
+                raise RunConflict(
+                    f"The run folder {self.out} belongs to another configuration: {which}. Choose another folder, or delete it."
+                )
+        elif any((self.out / name).exists() for name in TRACKS):
+            raise RunConflict(f"{self.out} holds a run without its config.json. Choose another folder, or delete it.")
+        else:
+            write_json(path, self.config.to_json())
+        for left in self.out.glob(".*.tmp"):  # of a writer that was killed
+            left.unlink(missing_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Returns where the file `name` lies."""
+        return self.out / name
+
+    def result(self) -> dict[str, Any] | None:
+        """Returns the result of a finished run, or None."""
+        path = self.path("result.json")
+        return read_json(path) if path.exists() else None
+
+
+class MetricsFile:
+    """`metrics.csv`: one row per rollout, floats by `repr`, no clock times, so that rows repeat bit for bit."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text = ",".join(COLUMNS) + "\n"
+        self._file: IO[str] | None = None
+
+    def start(self, text: str | None = None) -> None:
+        """Opens the file anew, with the rows in `text` (of a checkpoint) or none; later rows of a killed run are cut."""
+        self.text = text or self.text
+        self.close()
+        write_atomically(self.path, lambda file: file.write(self.text.encode()))
+        self._file = open(self.path, "a", newline="")  # noqa: SIM115
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Appends one row; a missing or None value makes an empty cell."""
+        line = ",".join(_cell(row.get(name)) for name in COLUMNS) + "\n"
+        self.text += line
+        if self._file is not None:
+            self._file.write(line)
+            self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else repr(float(value))

@@ -1,0 +1,115 @@
+"""The names that the command line lists, importable without torch: algorithms with their recipes, and bonuses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+ON_POLICY_COPIES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One learning algorithm, and the settings that a run starts from."""
+
+    module: str
+    """Where the class lives."""
+    cls: str
+    """The name of the class in `module`."""
+    summary: str
+    """One line for a list."""
+    on_policy: bool
+    """Whether it learns from whole rollouts (and then throws them away)."""
+    actions: tuple[str, ...]
+    """The kinds of action space that it serves, by the names of Gymnasium's classes."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Constructor arguments that differ from the defaults of the class."""
+    recurrent: bool = False
+    """Whether its policies carry a memory, and so have names of their own."""
+
+    @property
+    def environments(self) -> int:
+        """How many copies of the task it steps unless told otherwise."""
+        return ON_POLICY_COPIES if self.on_policy else 1
+
+
+ANY_ACTION = ("Box", "Discrete", "MultiDiscrete", "MultiBinary")
+
+ALGORITHMS: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "ppo": Recipe(
+            module="stable_baselines3",
+            cls="PPO",
+            summary="proximal policy optimisation (Schulman et al. 2017)",
+            on_policy=True,
+            actions=ANY_ACTION,
+            settings={"n_steps": 256, "batch_size": 512},  # 2048 steps a rollout; large batches halve the time
+        ),
+        "a2c": Recipe(
+            module="stable_baselines3",
+            cls="A2C",
+            summary="advantage actor-critic (Mnih et al. 2016)",
+            on_policy=True,
+            actions=ANY_ACTION,
+            settings={"n_steps": 16},  # 128 steps a rollout: with 5 each, most of the time is bookkeeping
+        ),
+        "trpo": Recipe(
+            module="sb3_contrib",
+            cls="TRPO",
+            summary="trust region policy optimisation (Schulman et al. 2015), the learner of the VIME paper",
+            on_policy=True,
+            actions=ANY_ACTION,
+            settings={"n_steps": 640, "batch_size": 512},  # 5120 steps a rollout, as the paper's batches of 5000
+        ),
+        "recurrent-ppo": Recipe(
+            module="sb3_contrib",
+            cls="RecurrentPPO",
+            summary="proximal policy optimisation with a memory (LSTM)",
+            on_policy=True,
+            actions=ANY_ACTION,
+            settings={"n_steps": 256, "batch_size": 512},
+            recurrent=True,
+        ),
+        "sac": Recipe(
+            module="stable_baselines3",
+            cls="SAC",
+            summary="soft actor-critic (Haarnoja et al. 2018)",
+            on_policy=False,
+            actions=("Box",),
+            settings={"buffer_size": 100_000},
+        ),
+        "td3": Recipe(
+            module="stable_baselines3",
+            cls="TD3",
+            summary="twin delayed deterministic policy gradient (Fujimoto et al. 2018)",
+            on_policy=False,
+            actions=("Box",),
+            settings={"buffer_size": 100_000, "action_noise": {"kind": "normal", "sigma": 0.1}},
+        ),
+        "ddpg": Recipe(
+            module="stable_baselines3",
+            cls="DDPG",
+            summary="deep deterministic policy gradient (Lillicrap et al. 2016)",
+            on_policy=False,
+            actions=("Box",),
+            settings={"buffer_size": 100_000, "action_noise": {"kind": "normal", "sigma": 0.1}},
+        ),
+        "dqn": Recipe(
+            module="stable_baselines3",
+            cls="DQN",
+            summary="deep Q-network (Mnih et al. 2015)",
+            on_policy=False,
+            actions=("Discrete",),
+            settings={"buffer_size": 100_000, "learning_starts": 1000, "target_update_interval": 1000},
+        ),
+    }
+)
+
+BONUSES: Mapping[str, str] = MappingProxyType(
+    {
+        "none": "no bonus: the untouched learner, as control",
+        "vime": "realised information gain of a Bayesian network, corrected recipe (the default)",
+        "vime-faithful": "realised information gain by the published recipe (Houthooft et al. 2016), quirks included",
+        "expected-gain": "expected information gain: what a transition would tell on average, blind to noise",
+    }
+)

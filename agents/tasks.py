@@ -1,0 +1,44 @@
+"""The tasks that can be trained on: ours, and every other that Gymnasium knows. Importing it does not import torch."""
+
+import importlib
+
+import gymnasium
+
+import envs  # registers vime/...
+from vime.errors import UnknownName, nearest
+
+
+def tasks() -> dict[str, str]:
+    """Returns our own tasks with one line about each; every other Gymnasium task can be named as well."""
+    return {name: _summary(name) for name in envs.TASKS}
+
+
+def _summary(name: str) -> str:
+    point = gymnasium.spec(name).entry_point
+    if isinstance(point, str):
+        module, _, attribute = point.partition(":")
+        point = getattr(importlib.import_module(module), attribute)
+    return next((line.strip() for line in (point.__doc__ or "").splitlines() if line.strip()), "")
+
+
+def check_task(name: str) -> str:
+    """Returns `name`, if `gymnasium.make` would know it.
+
+    Raises:
+        UnknownName: it would not; the nearest known task is suggested.
+    """
+    module, colon, task = name.rpartition(":")
+    if colon:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UnknownName(f"The task {name!r} wants the module {module!r}, which cannot be imported: {error}.") from error
+    try:
+        gymnasium.spec(task)
+    except gymnasium.error.Error as error:
+        known = [*envs.TASKS, *gymnasium.registry]
+        hint = nearest(task, known)
+        if hint.startswith("Known"):  # hundreds
+            hint = f"Ours are {', '.join(envs.TASKS)}; every task registered with Gymnasium can be named as well."
+        raise UnknownName(f"No task is named {name!r}. {hint}") from error
+    return name

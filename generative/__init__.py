@@ -1,0 +1,1 @@
+"""Generative models of observations: features and world models for exploration."""

@@ -1,0 +1,144 @@
+"""The contract of a bonus, its weight in the reward, and the table of names."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import gymnasium
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vime.bonuses.expected_gain import ExpectedGain
+from vime.bonuses.faithful import FaithfulVime
+from vime.bonuses.none import NoBonus
+from vime.bonuses.vime import Vime
+from vime.errors import CheckpointError, InvalidData, InvalidSettings, build_settings, choose
+from vime.normalise import Scaling, Yardstick
+from vime.transitions import Transitions
+
+
+@runtime_checkable
+class Bonus(Protocol):
+    """A source of intrinsic reward. Asking changes nothing; only `observe` and `learn` do."""
+
+    scaling: Scaling
+    """How the raw bonus becomes a reward, unless the user says otherwise."""
+
+    def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
+        """Returns the raw bonus of every transition, finite float32; nats where it is an information gain."""
+        ...
+
+    def observe(self, batch: Transitions) -> None:
+        """Advances episodic memories and running statistics; called once for every batch, after `reward`."""
+        ...
+
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Updates the model from a batch that was observed; returns metrics."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the future depends on, as tensors and plain Python values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        ...
+
+
+BONUSES: Mapping[str, type] = {
+    "none": NoBonus,
+    "vime": Vime,
+    "vime-faithful": FaithfulVime,
+    "expected-gain": ExpectedGain,
+}
+
+
+def make_bonus(
+    name: str, observation_space: gymnasium.Space, action_space: gymnasium.Space, **settings: Any
+) -> Bonus:
+    """Returns the bonus `name` for transitions of these (single-environment) spaces.
+
+    Args:
+        settings: fields of the bonus's settings dataclass, for example `seed`, `device`, `hidden`.
+
+    Raises:
+        UnknownName: no bonus is named so; the nearest is suggested.
+        InvalidSettings: a setting is unknown or out of range.
+        UnsupportedSpace: the bonus cannot serve a space.
+    """
+    cls = choose("bonus", name, BONUSES)
+    return cls(observation_space, action_space, build_settings(f"The bonus {name!r}", cls.Settings, settings))
+
+
+class ScaledBonus:
+    """A bonus on a common scale, ready to be added to a reward; itself a bonus, with the same three verbs.
+
+    What `Scaling` divides by is measured once per `learn`, over all that was observed since the last. The wrappers and
+    buffers that own a bonus hold it through this class; the weight of the bonus is `scale`.
+    """
+
+    def __init__(self, bonus: Bonus, scale: float = 1.0, scaling: Scaling | None = None) -> None:
+        if not torch.isfinite(torch.tensor(float(scale))):
+            raise InvalidSettings(f"`scale` must be a finite number; got {scale}.")
+        self.bonus = bonus
+        self.scale = float(scale)
+        self.scaling = scaling or bonus.scaling
+        self.yardstick = Yardstick(self.scaling)
+        self._asked: tuple[Transitions, Tensor] | None = None
+
+    def raw(self, batch: Transitions) -> Float[Tensor, "t b"]:
+        """Returns the bonus in its own unit (nats for information gains), zero where the batch is not valid.
+
+        Raises:
+            InvalidData: the batch, or the bonus that the model gives for it, is not finite.
+        """
+        if self._asked is None or self._asked[0] is not batch:
+            batch.check_finite()
+            raw = torch.where(batch.valid, self.bonus.reward(batch), 0.0)
+            if not torch.isfinite(raw).all():
+                step, env = (int(i) for i in (~torch.isfinite(raw)).nonzero()[0])
+                raise InvalidData(
+                    f"The bonus of environment {env} at step {step} of the batch is not finite: its model has diverged. "
+                    "Lower its learning rate."
+                )
+            self._asked = (batch, raw)
+        return self._asked[1]
+
+    def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
+        """Returns the bonus on the common scale, **not** yet multiplied by `scale`."""
+        raw = self._squash(self.raw(batch))
+        return raw * (self.scaling.unit / self.yardstick.length(raw[batch.valid]))
+
+    def observe(self, batch: Transitions) -> None:
+        """Hands the batch to the bonus's memories, and keeps its bonuses for the yardstick."""
+        self.yardstick.observe(self._squash(self.raw(batch))[batch.valid])
+        self.bonus.observe(batch)
+        self._asked = None
+
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Updates the yardstick, then the model; returns the model's metrics."""
+        self.yardstick.commit()
+        self._asked = None
+        if not batch.valid.any():
+            return {}
+        return self.bonus.learn(batch)
+
+    def _squash(self, raw: Tensor) -> Tensor:
+        return torch.log1p(raw.clamp_min(0)) if self.scaling.squash else raw
+
+    def state_dict(self) -> dict[str, Any]:
+        """The bonus and its yardstick."""
+        return {"bonus": self.bonus.state_dict(), "yardstick": self.yardstick.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit.
+
+        Raises:
+            CheckpointError: the state belongs to another bonus, or to one of another shape.
+        """
+        try:
+            self.bonus.load_state_dict(state["bonus"])
+            self.yardstick.load_state_dict(state["yardstick"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"This saved state does not fit the bonus {type(self.bonus).__name__}: {error}") from error
+        self._asked = None

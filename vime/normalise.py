@@ -1,0 +1,139 @@
+"""Running statistics, and the rules that bring a bonus to a common unit."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vime.errors import InvalidSettings
+
+TINY = 1e-12
+FLAT = 0.01  # bonuses that hardly differ are not blown up: a yardstick is at least this share of their mean
+
+
+class RunningMoments:
+    """Mean and deviation of every entry of a stream of vectors, over its whole history (Chan's parallel update)."""
+
+    def __init__(self, shape: tuple[int, ...] = (), device: torch.device | str = "cpu") -> None:
+        self.count = 0
+        self.mean = torch.zeros(shape, dtype=torch.float64, device=device)
+        self.square = torch.zeros(shape, dtype=torch.float64, device=device)
+
+    def update(self, values: Float[Tensor, "n *shape"]) -> None:
+        """Takes `n` more vectors into account."""
+        n = len(values)
+        if n == 0:
+            return
+        values = values.double()
+        mean = values.mean(0)
+        gap = mean - self.mean
+        total = self.count + n
+        self.square += (values - mean).square().sum(0) + gap.square() * (self.count * n / total)
+        self.mean += gap * (n / total)
+        self.count = total
+
+    @property
+    def deviation(self) -> Tensor:
+        """Population standard deviation; zero before anything was seen."""
+        return (self.square / max(self.count, 1)).sqrt()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, as tensors and plain numbers."""
+        return {"count": self.count, "mean": self.mean.clone(), "square": self.square.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        self.count = int(state["count"])
+        self.mean.copy_(state["mean"])
+        self.square.copy_(state["square"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """How a raw bonus becomes a reward: `unit * squash(raw) / yardstick(history)`.
+
+    The yardstick looks at the whole history, so a bonus that dries up fades. Only `median` forgets: it divides by the
+    mean of the medians of the last `window` batches, as published (Houthooft et al. 2016), and so never fades.
+    """
+
+    rule: Literal["deviation", "quantile", "median", "none"] = "deviation"
+    """What the yardstick is: the mean of the batches' deviations or upper quantiles, the recent medians, or one."""
+    squash: bool = True
+    """Take log(1 + raw) first: a gain has a long tail, and its rank is what counts."""
+    unit: float = 0.01
+    """Reward that one yardstick is worth at scale 1: over a horizon of 100 steps it adds up to one reward."""
+    quantile: float = 0.9
+    """Which quantile the rule `quantile` takes."""
+    window: int = 10
+    """How many batches the rule `median` remembers."""
+
+    def __post_init__(self) -> None:
+        if self.rule not in ("deviation", "quantile", "median", "none"):
+            raise InvalidSettings(f"`rule` must be deviation, quantile, median or none; got {self.rule!r}.")
+        if not 0 < self.quantile < 1:
+            raise InvalidSettings(f"`quantile` must lie between 0 and 1; got {self.quantile}.")
+        if self.window < 1:
+            raise InvalidSettings(f"`window` must be at least 1; got {self.window}.")
+        if not self.unit > 0:
+            raise InvalidSettings(f"`unit` must be positive; got {self.unit}.")
+
+
+class Yardstick:
+    """The running length by which raw bonuses are divided; rule and window stand in its `Scaling`."""
+
+    def __init__(self, scaling: Scaling) -> None:
+        self.scaling = scaling
+        self.total = 0.0
+        self.count = 0
+        self.recent: list[float] = []
+        self.pending: list[Tensor] = []
+
+    def measure(self, raw: Float[Tensor, " n"]) -> float:
+        """Returns the length of `n` bonuses under the rule; not below a hundredth of their mean size."""
+        if self.scaling.rule == "none" or len(raw) == 0:
+            return 1.0
+        raw = raw.double()
+        if self.scaling.rule == "deviation":
+            length = raw.std(correction=0)
+        else:
+            length = raw.quantile(0.5 if self.scaling.rule == "median" else self.scaling.quantile)
+        return max(float(length), FLAT * float(raw.abs().mean()), TINY)
+
+    def length(self, raw: Float[Tensor, " n"]) -> float:
+        """Returns what to divide the bonuses `raw` by, as things stand; changes nothing.
+
+        Before the first `commit` that is the length of all that is pending together with `raw`.
+        """
+        if self.scaling.rule == "median":
+            recent = [*self.recent[-(self.scaling.window - 1) :], self.measure(raw)] if len(raw) > 1 else self.recent
+            if recent:
+                return sum(recent) / len(recent)
+        elif self.count:
+            return self.total / self.count
+        return self.measure(torch.cat([*self.pending, raw]))
+
+    def observe(self, raw: Float[Tensor, " n"]) -> None:
+        """Keeps `n` bonuses for the next `commit`."""
+        self.pending.append(raw.detach().clone())
+
+    def commit(self) -> None:
+        """Measures what is pending, and takes it into the history as one batch."""
+        if not self.pending:
+            return
+        length = self.measure(torch.cat(self.pending))
+        self.pending.clear()
+        self.total += length
+        self.count += 1
+        self.recent = [*self.recent, length][-self.scaling.window :]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, as tensors and plain numbers."""
+        pending = torch.cat(self.pending) if self.pending else torch.zeros(0)
+        return {"total": self.total, "count": self.count, "recent": list(self.recent), "pending": pending}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        self.total, self.count, self.recent = float(state["total"]), int(state["count"]), list(state["recent"])
+        self.pending = [state["pending"].clone()] if len(state["pending"]) else []

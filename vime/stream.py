@@ -1,0 +1,147 @@
+"""What a wrapper owns: a bonus, and the transitions that it has not learnt from yet."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from vime.bonus import ScaledBonus
+from vime.errors import CheckpointError, InvalidData, InvalidSettings
+from vime.transitions import Observation, Transitions, concatenate, map_observation
+
+
+class Stream:
+    """Steps of `copies` environments on their way to a bonus: scored one by one, learnt from in batches."""
+
+    def __init__(self, bonus: ScaledBonus, learn_every: int, copies: int, mode: AutoresetMode) -> None:
+        if learn_every < 1:
+            raise InvalidSettings(f"`learn_every` must be at least 1; got {learn_every}.")
+        self.bonus = bonus
+        self.learn_every = learn_every
+        self.mode = mode
+        self.obs: Observation | None = None  # what the next action answers; leading axes (1, copies)
+        self.ended = np.zeros(copies, dtype=bool)  # copies whose next step is no transition
+        self.pending: list[Transitions] = []
+        self.unlearnt = 0  # environment steps in `pending`
+        self.steps = 0  # calls of `step`
+        self.metrics: dict[str, float] = {}
+
+    def start(self, obs: Observation, restarted: np.ndarray | None = None) -> None:
+        """Takes the observations that a reset gave.
+
+        Args:
+            obs: those of every copy, with leading axes (1, copies).
+            restarted: masks the copies that were reset; all of them where it is left out.
+
+        Raises:
+            InvalidData: one holds NaN or infinity.
+        """
+        self.obs = None
+        for key, tensor in obs.items() if isinstance(obs, dict) else [("", obs)]:
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                copy = int((~torch.isfinite(tensor)).nonzero()[0][1])
+                entry = f"[{key!r}]" if key else ""
+                raise InvalidData(
+                    f"The observation{entry} that reset gave for environment {copy} holds NaN or infinity. "
+                    "Repair the environment, or clip what it returns."
+                )
+        self.ended[slice(None) if restarted is None else restarted] = False
+        self.obs = obs
+
+    def require_start(self) -> None:
+        """Does nothing if an observation stands that an action can answer.
+
+        Raises:
+            ResetNeeded: there is none.
+        """
+        if self.obs is None:
+            raise ResetNeeded("Call reset() before step(): there is no observation yet that this action could answer.")
+
+    def step(
+        self,
+        action: Tensor,
+        final: Observation,
+        reward: Any,
+        terminated: Any,
+        truncated: Any,
+        arrived: Observation | None = None,
+    ) -> np.ndarray:
+        """Returns the bonus of one step of every copy, in reward at scale 1, and learns when it is time.
+
+        A copy whose episode has ended earns nothing until it starts anew: on the next step, or by `start`.
+
+        Args:
+            action: with leading axes (1, copies), like the observations.
+            final: the true successors.
+            reward: of the environment itself; only looked at.
+            arrived: what the next action answers, where the copies that ended have started anew in the same step.
+
+        Raises:
+            InvalidData: a number is not finite. Nothing of this step is kept then, and a reset is needed to go on.
+        """
+        before, self.obs = self.obs, None
+        reward = np.asarray(reward, dtype=np.float64).reshape(-1)
+        if not np.isfinite(reward).all():
+            copy = int(np.flatnonzero(~np.isfinite(reward))[0])
+            raise InvalidData(
+                f"The reward of environment {copy} at step {self.steps} is {reward[copy]}; nothing of this step was "
+                "stored. Repair the environment, or clip what it returns."
+            )
+        flags = torch.from_numpy(np.array([terminated, truncated], dtype=bool).reshape(2, 1, -1))
+        valid = torch.from_numpy(~self.ended).unsqueeze(0)
+        batch = Transitions(before, action, final, flags[0], flags[1], valid)  # type: ignore[arg-type]
+        batch.check_finite(self.steps)
+        bonus = self.bonus.reward(batch)[0].cpu().numpy().astype(np.float64)
+        self.bonus.observe(batch)
+        self.pending.append(batch)
+        self.unlearnt += len(reward)
+        self.steps += 1
+        if self.unlearnt >= self.learn_every:
+            self.metrics = self.bonus.learn(concatenate(self.pending))
+            self.pending.clear()
+            self.unlearnt = 0
+        done = flags[0, 0].logical_or(flags[1, 0]).numpy()
+        if self.mode is AutoresetMode.NEXT_STEP:
+            self.ended = done
+        elif self.mode is AutoresetMode.DISABLED:
+            self.ended = self.ended | done
+        self.obs = final if arrived is None else arrived
+        return bonus
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the future of the bonus depends on, as tensors and plain Python values."""
+        joined = concatenate(self.pending) if self.pending else None
+        return {
+            "bonus": self.bonus.state_dict(),
+            "pending": joined and {field.name: getattr(joined, field.name) for field in fields(joined)},
+            "unlearnt": self.unlearnt,
+            "steps": self.steps,
+            "metrics": dict(self.metrics),
+            "ended": self.ended.tolist(),
+            "obs": None if self.obs is None else map_observation(Tensor.clone, self.obs),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit.
+
+        Raises:
+            CheckpointError: the state is incomplete, or belongs to another bonus or number of copies.
+        """
+        try:
+            pending = [Transitions(**state["pending"])] if state["pending"] is not None else []
+            ended = np.array(state["ended"], dtype=bool)
+            unlearnt, steps, metrics, obs = (state[key] for key in ("unlearnt", "steps", "metrics", "obs"))
+            bonus = state["bonus"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"This saved state of a wrapper is not complete: {error}.") from error
+        if ended.shape != self.ended.shape:
+            raise CheckpointError(
+                f"This saved state is one of {ended.size} environments; here are {self.ended.size} of them."
+            )
+        self.bonus.load_state_dict(bonus)
+        self.pending, self.ended, self.obs = pending, ended, obs
+        self.unlearnt, self.steps, self.metrics = int(unlearnt), int(steps), dict(metrics)
