@@ -27,11 +27,11 @@ def attach(
     """Returns `model` itself, which from now on learns from its reward plus `scale` times the bonus.
 
     On-policy (PPO, A2C, TRPO, RecurrentPPO, ...) the bonus of a whole rollout is computed in one call and added before
-    advantages are, so that credit reaches the steps that led there. Off-policy (SAC, TD3, DDPG, DQN, ...) stored rewards
-    stay the environment's, and every sampled minibatch gets the bonus of the present model. The bonus sees observations
-    as they are beneath any `VecNormalize`, actions as the environment gets them, and the true last observation of every
-    episode. Nothing is stepped or reset, and no global generator moves: at scale 0 the model learns bit for bit what
-    it would have learnt untouched. Metrics go to the model's logger under `curiosity/`.
+    advantages are, so that credit reaches the steps that led there. Off-policy (SAC, TD3, DDPG, DQN, ...) the stored
+    rewards stay the environment's, and every sampled minibatch gets the bonus of the present model. The bonus sees
+    observations as they are beneath any `VecNormalize`, actions as the environment gets them, and the true last
+    observation of every episode. Nothing is stepped or reset, and no global generator moves: at scale 0 the model
+    learns bit for bit what it would have learnt untouched. Metrics go to the model's logger under `curiosity/`.
 
     A saved model (`model.save`), and a pickled replay buffer, is a plain one again and can be made curious again; load
     a replay buffer before calling this. The state of the bonus itself is in `curiosity(model).state_dict()`.
@@ -54,7 +54,7 @@ def attach(
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
     from agents.buffers import Curiosity, make_curious
-    from agents.vecenv import Tape, Recording, raw_level, record
+    from agents.vecenv import Recording, Tape, raw_level, record
     from vime import InvalidSettings
     from vime.wrappers import LEARN_EVERY
 
@@ -112,15 +112,15 @@ def _scaled(
             made = make_bonus(bonus, tape.observation_space, tape.action_space, **settings)
             return ScaledBonus(made, scale, scaling)
     if given:
-        raise InvalidSettings("Settings are for a bonus given by name; an object has its own. Leave one of the two out.")
+        raise InvalidSettings("Settings are for a bonus given by name; an object has its own. Leave them out.")
     if isinstance(bonus, ScaledBonus):
         if scaling is not None or scale not in (1.0, bonus.scale):
             raise InvalidSettings(f"A ScaledBonus keeps its own scaling and its scale {bonus.scale}: leave both out.")
         return bonus
     if not isinstance(bonus, Bonus):
         raise InvalidSettings(
-            f"`bonus` must be a name, or an object with scaling, reward, observe, learn, state_dict and load_state_dict; "
-            f"got {type(bonus).__name__}."
+            "`bonus` must be a name, or an object with scaling, reward, observe, learn, state_dict and load_state_dict;"
+            f" got {type(bonus).__name__}."
         )
     return ScaledBonus(bonus, scale, scaling)
 

@@ -66,7 +66,7 @@ class Curiosity:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the future depends on, as tensors and plain Python values; the weight `scale` is not in it."""
+        """Everything that the future depends on, as tensors and plain Python values; all but the weight `scale`."""
         return {
             "bonus": self.bonus.state_dict(),
             "tape": self.tape.state_dict(),
@@ -95,13 +95,13 @@ class Curious(BaseBuffer):
     curiosity: Curiosity
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        stock = type(self).__bases__[1]
+        stock: Any = type(self).__bases__[1]
         plain = stock.__new__(stock)
         plain.__dict__.update({name: value for name, value in vars(self).items() if name not in _OURS})
-        return plain.__reduce_ex__(protocol)
+        return copy.copy, (plain,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Curious":
-        clone = type(self).__new__(type(self))
+        clone: Any = type(self).__new__(type(self))
         memo[id(self)] = clone
         clone.__dict__.update(copy.deepcopy(vars(self), memo))
         return clone
@@ -189,7 +189,7 @@ class CuriousReplay(Curious, ReplayBuffer):
             terminated=ended,
             truncated=torch.zeros_like(ended),
             # the memory-saving layout overwrites the last observation of an episode by the first of the next
-            valid=~ended if self.optimize_memory_usage else None,  # type: ignore[arg-type]
+            valid=~(ended & self.optimize_memory_usage),
         )
         return self.curiosity.weighted(batch)
 

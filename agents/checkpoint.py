@@ -1,10 +1,9 @@
 """Everything that the future of a run depends on, in one file of tensors and plain Python.
 
-A checkpoint is taken where a rollout begins: nothing is half done there. On the way from the start of `learn` to that place
-SB3 draws exploration noise, so generators and noise are kept apart (`save_volatile`) and set back when the place is reached.
+A checkpoint is taken where a rollout begins: nothing is half done there. On the way from the start of `learn` to that
+place SB3 draws exploration noise, so generators and noise are kept apart (`agents.random_state`) and set back there.
 """
 
-import random
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,21 +14,21 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 
 from agents.encoding import decode, encode
-from agents.environment_state import NotSaveable, load_environment, save_environment, space_generators
+from agents.environment_state import NotSaveable, load_environment, save_environment
 from agents.folder import write_atomically
 from agents.recorder import Recorder
 from vime.errors import CheckpointError, VimeError
 
 FORMAT = "vime run 1"
-COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_current_progress_remaining", "_n_calls", "exploration_rate")
+COUNTERS = (
+    "num_timesteps", "_n_updates", "_episode_num", "_current_progress_remaining", "_n_calls", "exploration_rate",
+)  # fmt: skip
 LAST = ("_last_obs", "_last_episode_starts", "_last_original_obs")
 REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-NOISE = ("exploration_mat", "exploration_matrices")
 UNREADABLE = (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError)
 
 
@@ -140,7 +139,7 @@ def load_run(model: BaseAlgorithm, state: Mapping[str, Any], seed: int) -> str |
             raise ValueError("one of the two has a bonus and the other has none")
         if curious is not None:
             curious.load_state_dict(decode(progress["curiosity"]))
-        recorder = findfind_recorder(model)
+        recorder = find_recorder(model)
         recorder.load_state_dict(decode(progress["recorder"]))
         for name, value in progress["last"].items():
             setattr(model, name, decode(value))
@@ -156,41 +155,6 @@ def load_run(model: BaseAlgorithm, state: Mapping[str, Any], seed: int) -> str |
             for one, saved in zip(_innermost(model).envs, progress["environments"], strict=True):
                 load_environment(one, saved)
     return progress["not_saveable"]
-
-
-def save_volatile(model: BaseAlgorithm) -> dict[str, Any]:
-    """Returns what the start of `learn` moves: generators, action noise and the matrices of state-dependent noise."""
-    return {
-        "python": encode(random.getstate()),
-        "numpy": encode(np.random.get_state(legacy=False)),  # noqa: NPY002 - the generator that SB3 draws from
-        "torch": torch.get_rng_state(),
-        "cuda": [s.cpu() for s in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else [],
-        "actions": [encode(g.bit_generator.state) for g in space_generators(model.action_space)],
-        "action_noise": [encode(n.noise_prev) for n in _noises(model) if hasattr(n, "noise_prev")],
-        "matrices": [{k: encode(getattr(d, k)) for k in NOISE if hasattr(d, k)} for d in _distributions(model)],
-    }
-
-
-def load_volatile(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
-    """Sets back what `save_volatile` returned.
-
-    Raises:
-        CheckpointError: it is of another shape.
-    """
-    with fitting():
-        random.setstate(decode(state["python"]))
-        np.random.set_state(decode(state["numpy"]))  # noqa: NPY002
-        torch.set_rng_state(state["torch"])
-        if state["cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda"])
-        for generator, saved in zip(space_generators(model.action_space), state["actions"], strict=True):
-            generator.bit_generator.state = decode(saved)
-        noises = [noise for noise in _noises(model) if hasattr(noise, "noise_prev")]
-        for noise, saved in zip(noises, state["action_noise"], strict=True):
-            noise.noise_prev = decode(saved)  # type: ignore[attr-defined]
-        for distribution, saved in zip(_distributions(model), state["matrices"], strict=True):
-            for name, value in saved.items():
-                setattr(distribution, name, value.to(model.device))
 
 
 @contextmanager
@@ -296,13 +260,3 @@ def _load_memory(model: Any, state: list[list[torch.Tensor]] | None) -> None:
         model._last_lstm_states = type(model._last_lstm_states)(
             *(tuple(part.to(model.device) for part in pair) for pair in state)
         )
-
-
-def _noises(model: BaseAlgorithm) -> list[ActionNoise]:
-    noise = model.action_noise
-    return [] if noise is None else list(getattr(noise, "noises", [noise]))
-
-
-def _distributions(model: BaseAlgorithm) -> list[Any]:
-    owners = (model.policy, getattr(model, "actor", None))
-    return [owner.action_dist for owner in owners if hasattr(owner, "action_dist")]

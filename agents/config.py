@@ -125,8 +125,9 @@ class RunConfig:
             raise InvalidSettings(f"`scale` must be a finite number; got {self.scale!r}.")
         if self.scale < 0:
             raise InvalidSettings(f"`scale` must not be negative, or the bonus repels; got {self.scale}.")
-        if self.normalise_observations not in (None, True, False):
-            raise InvalidSettings(f"`normalise_observations` must be true or false; got {self.normalise_observations!r}.")
+        normalise = self.normalise_observations
+        if not (normalise is None or isinstance(normalise, bool)):
+            raise InvalidSettings(f"`normalise_observations` must be true or false; got {normalise!r}.")
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise InvalidSettings(f"`device` must be cpu, cuda or cuda:N; got {self.device!r}.")
         self.to_json()

@@ -1,4 +1,4 @@
-"""Numpy arrays, generators and the like as tensors and plain Python, so that `torch.load(weights_only=True)` reads them."""
+"""Numpy arrays and generators as tensors and plain Python, so that `torch.load(weights_only=True)` reads them."""
 
 from collections import deque
 from collections.abc import Mapping

@@ -1,11 +1,12 @@
 """The whole state of a stack of Gymnasium wrappers, as plain data, so that a task continues bit for bit.
 
-A layer (an environment or one of its wrappers) that has `get_state` and `set_state` speaks for itself. Every other one is
-saved by its attributes, and only if **every** attribute is understood: data, random generators, spaces, MuJoCo's model and
-data, or things without state such as classes. One attribute that is not (a simulator in another language, an open window)
-and the layer cannot be saved; a guess would resume wrongly without a word.
+A layer (an environment or one of its wrappers) that has `get_state` and `set_state` speaks for itself. Every other one
+is saved by its attributes, and only if **every** attribute is understood: data, random generators, spaces, MuJoCo's
+model and data, or things without state such as classes. One attribute that is not (a simulator in another language, an
+open window) and the layer cannot be saved; a guess would resume wrongly without a word.
 """
 
+from collections.abc import Iterator
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
@@ -117,14 +118,36 @@ def _inert(value: Any) -> bool:
     return isinstance(value, INERT) or type(value).__name__ in INERT_NAMES
 
 
-def space_generators(space: gymnasium.Space) -> list[np.random.Generator]:
-    """Returns the generators from which `space` and the spaces inside it draw, always in the same order."""
-    inside: list[gymnasium.Space] = []
+def save_space(space: gymnasium.Space) -> list[Any]:
+    """Returns the state of the generators from which `space` and the spaces inside it draw; None of one never used."""
+    used = space._np_random is not None  # asking by the public name would make one, seeded by the clock
+    own = encode(space.np_random.bit_generator.state) if used else None
+    return [own, *(state for part in _inside(space) for state in save_space(part))]
+
+
+def load_space(space: gymnasium.Space, states: list[Any]) -> None:
+    """Sets back what `save_space` returned.
+
+    Raises:
+        ValueError: it is of another space.
+    """
+    if len(states) != len(save_space(space)):
+        raise ValueError("a space has other parts there than here")
+    _load_space(space, iter(states))
+
+
+def _load_space(space: gymnasium.Space, states: Iterator[Any]) -> None:
+    own = next(states)
+    if own is not None:
+        space.np_random.bit_generator.state = decode(own)
+    for part in _inside(space):
+        _load_space(part, states)
+
+
+def _inside(space: gymnasium.Space) -> list[gymnasium.Space]:
     if isinstance(space, gymnasium.spaces.Dict):
-        inside = list(space.spaces.values())
-    elif isinstance(space, (gymnasium.spaces.Tuple, gymnasium.spaces.OneOf)):
-        inside = list(space.spaces)
-    return [space.np_random, *(generator for part in inside for generator in space_generators(part))]
+        return list(space.spaces.values())
+    return list(space.spaces) if isinstance(space, (gymnasium.spaces.Tuple, gymnasium.spaces.OneOf)) else []
 
 
 def _spaces(layer: gymnasium.Env) -> dict[str, gymnasium.Space]:
@@ -132,13 +155,13 @@ def _spaces(layer: gymnasium.Env) -> dict[str, gymnasium.Space]:
 
 
 def _save_spaces(layer: gymnasium.Env) -> dict[str, Any]:
-    return {key: [encode(g.bit_generator.state) for g in space_generators(s)] for key, s in _spaces(layer).items()}
+    return {key: save_space(space) for key, space in _spaces(layer).items()}
 
 
 def _load_spaces(layer: gymnasium.Env, saved: dict[str, Any]) -> None:
     for key, space in _spaces(layer).items():
-        for generator, state in zip(space_generators(space), saved.get(key, ()), strict=False):
-            generator.bit_generator.state = decode(state)
+        if key in saved:
+            load_space(space, saved[key])
 
 
 def _save_mujoco(model: Any, data: Any) -> dict[str, Any]:

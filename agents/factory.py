@@ -1,8 +1,10 @@
 """Builds the task, the learner and its bonus that a `RunConfig` names."""
 
+import copy
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
@@ -52,12 +54,14 @@ def check_settings(config: RunConfig) -> None:
         count = torch.cuda.device_count()
         index = int(config.device.partition(":")[2] or 0)
         if index >= count:
-            raise InvalidSettings(f"The device {config.device!r} is not on this machine: torch sees {count} CUDA devices.")
+            raise InvalidSettings(f"There is no device {config.device!r} here: torch sees {count} CUDA devices.")
     if config.bonus_settings:
         from vime.bonus import BONUSES
 
         settings = {name: _tuples(value) for name, value in config.bonus_settings.items()}
-        build_settings(f"The bonus {config.bonus!r}", BONUSES[config.bonus].Settings, settings)
+        name = f"The bonus {config.bonus!r}"
+        with _refusals(f"{name} cannot be built with {config.bonus_settings}", TypeError, ValueError):
+            build_settings(name, BONUSES[config.bonus].Settings, settings)
     _algorithm_settings(config)
 
 
@@ -68,17 +72,14 @@ def make_environment(config: RunConfig) -> gymnasium.Env:
         UnknownName: no such task.
         InvalidSettings: the task refuses `task_settings`, or wants a package that is not installed.
     """
-    try:
+    settings = f" with {config.task_settings}" if config.task_settings else ""
+    causes = (TypeError, ValueError, ImportError, gymnasium.error.Error)
+    with _refusals(f"The task {config.task!r} cannot be built{settings}", *causes):
         return gymnasium.make(check_task(config.task), **config.task_settings)
-    except VimeError:
-        raise
-    except (TypeError, ValueError, ImportError, gymnasium.error.Error) as error:
-        settings = f" with {config.task_settings}" if config.task_settings else ""
-        raise InvalidSettings(f"The task {config.task!r} cannot be built{settings}: {error}") from error
 
 
 def make_task(config: RunConfig) -> VecEnv:
-    """Returns all copies of the task: each under a `Monitor`, together under a `Recorder`, normalised where asked for."""
+    """Returns all copies of the task: each in a `Monitor`, together in a `Recorder`, normalised where asked for."""
     venv: VecEnv = DummyVecEnv([lambda: Monitor(make_environment(config)) for _ in range(config.copies)])
     venv = Recorder(venv, config.task, config.steps)
     keys = _normalised(venv.observation_space)
@@ -103,19 +104,31 @@ def make_model(config: RunConfig, env: VecEnv, **overrides: Any) -> BaseAlgorith
     _check_spaces(config, recipe, env)
     arguments = _translate(_algorithm_settings(config), env)
     policy = _policy(recipe, env.observation_space)
-    try:
+    causes = (TypeError, ValueError, AssertionError)
+    with _refusals(f"{recipe.cls} cannot be built with {config.algorithm_settings}", *causes):
         model = algorithm_class(config.algorithm)(
             policy, env, **{"seed": config.seed, "device": config.device, **arguments, **overrides}
         )
-    except (TypeError, ValueError, AssertionError) as error:
-        raise InvalidSettings(f"{recipe.cls} cannot be built with {config.algorithm_settings}: {error}") from error
     if config.bonus != "none":
         from agents.attach import attach
 
         settings = {name: _tuples(value) for name, value in config.bonus_settings.items()}
         settings = {"seed": config.seed, "device": config.device, **settings}
-        model = attach(model, config.bonus, scale=config.scale, **settings)
+        causes = (TypeError, ValueError) if config.bonus_settings else ()  # a wrong type that the dataclass let pass
+        with _refusals(f"The bonus {config.bonus!r} cannot be built with {config.bonus_settings}", *causes):
+            model = attach(model, config.bonus, scale=config.scale, **settings)
     return model
+
+
+@contextmanager
+def _refusals(what: str, *causes: type[Exception]) -> Iterator[None]:
+    """Says in our words what another library refuses."""
+    try:
+        yield
+    except VimeError:
+        raise
+    except causes as error:
+        raise InvalidSettings(f"{what}: {str(error).rstrip('.')}.") from error
 
 
 def _algorithm_settings(config: RunConfig) -> dict[str, Any]:
@@ -127,7 +140,7 @@ def _algorithm_settings(config: RunConfig) -> dict[str, Any]:
             raise InvalidSettings(f"{recipe.cls}'s `{name}` is decided by the run itself and cannot be set.")
         if name not in known:
             raise InvalidSettings(f"{recipe.cls} has no setting {name!r}. {nearest(name, known)}")
-    merged = {**recipe.settings, **config.algorithm_settings}
+    merged = copy.deepcopy({**recipe.settings, **config.algorithm_settings})  # some algorithms write into theirs
     if recipe.on_policy and "batch_size" in recipe.settings and isinstance(merged["n_steps"], int):
         rollout = merged["n_steps"] * config.copies
         if "batch_size" not in config.algorithm_settings:  # the recipe's must fit a rollout that the user shortened
@@ -144,7 +157,8 @@ def _translate(settings: Mapping[str, Any], env: VecEnv) -> dict[str, Any]:
         settings["action_noise"] = _noise(settings["action_noise"], env)
     policy = settings.get("policy_kwargs")
     if isinstance(policy, Mapping) and isinstance(policy.get("activation_fn"), str):
-        settings["policy_kwargs"] = {**policy, "activation_fn": choose("activation", policy["activation_fn"], ACTIVATIONS)}
+        activation = choose("activation", policy["activation_fn"], ACTIVATIONS)
+        settings["policy_kwargs"] = {**policy, "activation_fn": activation}
     return settings
 
 
@@ -163,18 +177,20 @@ def _check_spaces(config: RunConfig, recipe: Recipe, env: VecEnv) -> None:
         able = [name for name, other in ALGORITHMS.items() if kind in other.actions]
         advice = f"These serve it: {', '.join(able)}." if able else "No algorithm here serves it: wrap the task."
         raise UnsupportedSpace(
-            f"{config.algorithm} serves {' and '.join(recipe.actions)} actions, and {config.task!r} wants {kind}. {advice}"
+            f"{config.algorithm} serves {' and '.join(recipe.actions)} actions, and {config.task!r} wants {kind}. "
+            f"{advice}"
         )
     if isinstance(env.action_space, spaces.Box) and not env.action_space.is_bounded():
         raise UnsupportedSpace(
             f"The actions of {config.task!r} have no finite bounds. Wrap the task in gymnasium.wrappers.RescaleAction."
         )
-    served = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Dict)
-    parts = env.observation_space.values() if isinstance(env.observation_space, spaces.Dict) else [env.observation_space]
-    for part in [env.observation_space, *parts]:
-        if not isinstance(part, served) or (part is not env.observation_space and isinstance(part, spaces.Dict)):
+    served = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    space = env.observation_space
+    for part in space.values() if isinstance(space, spaces.Dict) else [space]:
+        if not isinstance(part, served):
+            kind = type(part).__name__ + (" in a Dict" if part is not space else "")
             raise UnsupportedSpace(
-                f"The observations of {config.task!r} are of the kind {type(part).__name__}, which no algorithm here reads. "
+                f"The observations of {config.task!r} are of the kind {kind}, which no algorithm here reads. "
                 "Wrap the task in gymnasium.wrappers.FlattenObservation."
             )
 
@@ -185,7 +201,7 @@ def _policy(recipe: Recipe, space: spaces.Space) -> str:
     return f"{kind}LstmPolicy" if recipe.recurrent else f"{kind}Policy"
 
 
-def _normalised(space: spaces.Space) -> list[str] | None | bool:
+def _normalised(space: spaces.Space) -> list[str] | bool | None:
     """Which keys to normalise: a list for a `Dict`, None for a vector, False where nothing can be."""
     if isinstance(space, spaces.Dict):
         keys = [key for key, part in space.items() if isinstance(part, spaces.Box) and not is_image_space(part)]

@@ -11,8 +11,8 @@ from agents.config import RunConfig
 from vime.errors import CheckpointError, RunConflict, VimeError
 
 COLUMNS = (
-    "step", "episodes", "episode_return", "episode_length", "bonus_mean", "bonus_share", "model_error", "predicted_gain",
-    "realised_gain", "coverage",
+    "step", "episodes", "episode_return", "episode_length", "bonus_mean", "bonus_share",
+    "model_error", "predicted_gain", "realised_gain", "coverage",
 )  # fmt: skip
 TRACKS = ("metrics.csv", "checkpoint.pt", "result.json")  # signs that a folder held a run
 
@@ -59,7 +59,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Delete the file, or choose another folder.") from error
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Choose another folder.") from error
 
 
 def read_config(out: Path) -> RunConfig:
@@ -120,7 +120,7 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel drops it, however the process ends
         except BlockingIOError as error:
             self._lock.close()
-            raise RunConflict(f"Another process is running in {self.out}. Wait for it, or choose another folder.") from error
+            raise RunConflict(f"Another process runs in {self.out}. Wait for it, or choose another folder.") from error
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -129,16 +129,20 @@ class RunFolder:
 
     def _claim(self) -> None:
         path = self.out / "config.json"
+        began = any((self.out / name).exists() for name in TRACKS)
         if path.exists():
             stored = read_config(self.out)
             names = stored.differing(self.config)
-            if names:
+            if names and not began:  # it was refused, or killed, before it learnt anything
+                write_json(path, self.config.to_json())
+            elif names:
                 old, new = stored.to_json(), self.config.to_json()
                 which = ", ".join(f"`{name}` is {old[name]!r} there and {new[name]!r} here" for name in names)
                 raise RunConflict(
-                    f"The run folder {self.out} belongs to another configuration: {which}. Choose another folder, or delete it."
+                    f"The run folder {self.out} belongs to another configuration: {which}. "
+                    "Choose another folder, or delete this one."
                 )
-        elif any((self.out / name).exists() for name in TRACKS):
+        elif began:
             raise RunConflict(f"{self.out} holds a run without its config.json. Choose another folder, or delete it.")
         else:
             write_json(path, self.config.to_json())
@@ -164,7 +168,7 @@ class MetricsFile:
         self._file: IO[str] | None = None
 
     def start(self, text: str | None = None) -> None:
-        """Opens the file anew, with the rows in `text` (of a checkpoint) or none; later rows of a killed run are cut."""
+        """Opens the file with the rows in `text` (of a checkpoint) or none; later rows of a killed run are cut."""
         self.text = text or self.text
         self.close()
         write_atomically(self.path, lambda file: file.write(self.text.encode()))

@@ -1,4 +1,4 @@
-"""What happens in the task itself: episodes, visited states, the first reward. It sits below everything that changes rewards."""
+"""What happens in the task itself: episodes, visited states, the first reward; below all that changes rewards."""
 
 from collections import deque
 from typing import Any
@@ -118,8 +118,8 @@ class Recorder(VecEnvWrapper):
 
     def _refuse(self, what: str, env: int) -> None:
         raise InvalidData(
-            f"The {what} of environment {env} at step {self.steps} holds NaN or infinity; the run stopped before anything "
-            "learnt from it. Repair the task, or clip what it returns."
+            f"The {what} of environment {env} at step {self.steps} holds NaN or infinity; the run stopped before "
+            "anything learnt from it. Repair the task, or clip what it returns."
         )
 
     def _visit(self, obs: Any) -> None:
@@ -160,7 +160,7 @@ class Recorder(VecEnvWrapper):
         return self.last_return, sum(lengths) / len(lengths)
 
     def first_episode(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns observations (T, d) and rewards (T,) of the first paid episode: row t is what step t led to and paid."""
+        """Returns observations (T, d) and rewards (T,) of the first paid episode: what step t led to, and paid."""
         if self.first_reward_env is None or not self.traces or not self.traces[self.first_reward_env]:
             return None
         obs, rewards = zip(*self.traces[self.first_reward_env], strict=True)

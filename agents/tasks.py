@@ -5,7 +5,6 @@ import importlib
 import gymnasium
 
 import envs  # registers vime/...
-from vime.errors import UnknownName, nearest
 
 
 def tasks() -> dict[str, str]:
@@ -27,12 +26,14 @@ def check_task(name: str) -> str:
     Raises:
         UnknownName: it would not; the nearest known task is suggested.
     """
+    from vime.errors import UnknownName, nearest
+
     module, colon, task = name.rpartition(":")
     if colon:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise UnknownName(f"The task {name!r} wants the module {module!r}, which cannot be imported: {error}.") from error
+            raise UnknownName(f"The module of the task {name!r} cannot be imported: {error}.") from error
     try:
         gymnasium.spec(task)
     except gymnasium.error.Error as error:

@@ -122,8 +122,8 @@ class Tape:
             rows.terminated[row] = dones
             rows.truncated[row] = False
             if dones.any():
-                for copy in np.flatnonzero(dones):
-                    self._end(row, int(copy), infos[copy])
+                for copy in np.flatnonzero(dones).tolist():
+                    self._end(row, copy, infos[copy])
         self.steps += 1
         self._fresh = self._known = True
 
@@ -157,12 +157,14 @@ class Tape:
         """
         if not self._fresh:
             raise InvalidSettings(
-                "A transition reached the model's buffer that the bonus did not see. If the environment was changed after "
-                "`agents.attach`, by `set_env` or by attaching another model to it, call `agents.attach` again; if the "
-                "transition was added by hand, do so before `agents.attach`."
+                "A transition reached the model's buffer that the bonus did not see. If the environment was changed "
+                "after `agents.attach`, by `set_env` or by attaching another model to it, call `agents.attach` again; "
+                "if the transition was added by hand, do so before `agents.attach`."
             )
         if self.kept == self.room:
-            raise InvalidSettings("A rollout was under way when the bonus was attached: attach between calls of `learn`.")
+            raise InvalidSettings(
+                "A rollout was under way when the bonus was attached: attach between two calls of learn."
+            )
         self._fresh = False
         self.kept += 1
 
@@ -271,7 +273,9 @@ def raw_level(env: VecEnv, *, highest: bool = False) -> tuple[VecEnv, VecNormali
 
     That is beneath the lowest `VecNormalize`, or the highest where asked for, and else `env` itself.
     """
-    place, above, layer = env, None, env
+    place: Any = env
+    layer: Any = env
+    above: VecNormalize | None = None
     while isinstance(layer, VecEnvWrapper):
         if isinstance(layer, VecNormalize) and not (highest and above):
             place, above = layer.venv, layer

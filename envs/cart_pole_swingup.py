@@ -50,7 +50,7 @@ def accelerations(angle: Any, spin: Any, push: Any) -> tuple[Any, Any]:
 
 
 def integrate(state: State, push: Any, dt: float) -> State:
-    """Returns (x, velocity, angle, spin) `dt` seconds later, by one step of the classical fourth-order Runge-Kutta rule."""
+    """Returns (x, velocity, angle, spin) `dt` seconds later, by one fourth-order Runge-Kutta step."""
     x, velocity, angle, spin = state
     half, sixth = 0.5 * dt, dt / 6
     cart_1, pole_1 = accelerations(angle, spin, push)
@@ -162,7 +162,7 @@ class SparseCartPoleSwingup(CartPoleSwingup):
 
 
 class SparseCartPoleSwingupWeak(SparseCartPoleSwingup):
-    """As `SparseCartPoleSwingup`, but hanging at rest and with a motor of 2 N: a random policy practically never finds it.
+    """As `SparseCartPoleSwingup`, but hanging at rest, and with a motor of 2 N: random actions never find it.
 
     | observation      | range     | unit  |   | action | range   | unit | effect             |
     |------------------|-----------|-------|   |--------|---------|------|--------------------|

@@ -35,15 +35,15 @@ def check_keys(state: Any, keys: tuple[str, ...]) -> None:
     """
     if not isinstance(state, Mapping) or set(state) != set(keys):
         came = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-        raise ValueError(f"A saved state has exactly the keys {sorted(keys)}; got {came}. Hand in what `get_state` returned.")
+        raise ValueError(f"A saved state has the keys {sorted(keys)}; got {came}. Hand in what `get_state` returned.")
 
 
 class ClassicEnv(gym.Env[Any, ActType], Generic[ActType]):
     """A task made of four pure functions that take one copy (numbers) or many (arrays) alike.
 
     A task says how an episode starts, what a step does to the state, what a state pays and whether it ends the
-    episode, and what is seen of it; this class turns that into a `gymnasium.Env`, and `envs.vector.ClassicVectorEnv` into
-    a vector environment. Both give the same numbers, bit for bit.
+    episode, and what is seen of it; this class turns that into a `gymnasium.Env`, and `envs.vector.ClassicVectorEnv`
+    into a vector environment. Both give the same numbers, bit for bit.
 
     An episode is cut after `horizon` steps by the environment itself, so that a saved state continues exactly,
     whatever wrappers stand around it.
@@ -57,7 +57,7 @@ class ClassicEnv(gym.Env[Any, ActType], Generic[ActType]):
     HORIZON: ClassVar[int] = 500
     FIELDS: ClassVar[tuple[str, ...]]
     """Names of the numbers in a state, in order."""
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 - declared so by Gymnasium
 
     def __init__(self, *, horizon: int | None = None, render_mode: str | None = None) -> None:
         if render_mode not in (None, "rgb_array"):
@@ -151,6 +151,8 @@ class ClassicEnv(gym.Env[Any, ActType], Generic[ActType]):
         parts = tuple(_number(state["state"][name]) for name in self.FIELDS)
         if not all(map(math.isfinite, parts)):
             raise ValueError(f"A saved state holds finite numbers; got {dict(state['state'])}.")
+        if not self.observation_space.contains(self.observe(parts)):
+            raise ValueError(f"The saved state lies outside of this task: {dict(state['state'])}.")
         restore_generator(self.np_random, state["random"])
         self._state, self._elapsed = parts, int(state["elapsed"])
 
@@ -175,7 +177,7 @@ def force(actions: Any, limit: float) -> Any:
     if len(shape) == 1 and shape[0] == 1:
         value = float(actions[0])
         if not math.isfinite(value):
-            raise error.InvalidAction(f"An action must be a finite force; got {value}. The policy has probably diverged.")
+            raise error.InvalidAction(f"An action must be a finite force; got {value}: has the policy diverged?")
         return min(max(value, -limit), limit)
     if len(shape) != 2 or shape[1] != 1:
         raise error.InvalidAction(f"Actions have the shape (1,), or (copies, 1) for many; got {shape}.")
@@ -183,6 +185,6 @@ def force(actions: Any, limit: float) -> Any:
     if not np.isfinite(column).all():
         copy = int(np.flatnonzero(~np.isfinite(column))[0])
         raise error.InvalidAction(
-            f"An action must be a finite force; copy {copy} got {column[copy]}. The policy has probably diverged."
+            f"An action must be a finite force; copy {copy} got {column[copy]}: has the policy diverged?"
         )
     return np.clip(column, -limit, limit)

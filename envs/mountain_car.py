@@ -16,7 +16,7 @@ MASS = 0.4
 MOTOR = 1.0
 """N, along the track"""
 FRICTION = 0.01
-"""Coefficient of sliding friction: Box2D's mean sqrt(5e-4 * 0.2) of the paper's car and of its track, left at the default"""
+"""Coefficient of sliding friction: the mean sqrt(5e-4 * 0.2) that Box2D takes of the paper's car and of its track"""
 TIME_STEP = 0.05
 """s"""
 FLAG = 0.6
@@ -44,7 +44,7 @@ def slopes(x: Any, speed: Any, pull: Any) -> State:
 
 
 def integrate(state: State, pull: Any, dt: float) -> State:
-    """Returns (x, speed) `dt` seconds later, without friction, by one step of the classical fourth-order Runge-Kutta rule."""
+    """Returns (x, speed) `dt` seconds later, without friction, by one fourth-order Runge-Kutta step."""
     x, speed = state
     half, sixth = 0.5 * dt, dt / 6
     x_1, speed_1 = slopes(x, speed, pull)
@@ -74,8 +74,8 @@ class MountainCar(ClassicEnv[np.ndarray]):
     | position     | -2.5..2.5 | m    |   | force  | -1..1 | N    | along the track (cut to range) |
     | its velocity | -inf..inf | m/s  |   |        |       |      |                                |
 
-    The track is 1 - cos(pi x / 2) high; the car weighs 0.4 kg under 10 m/s^2, so that from rest the motor alone carries it
-    no farther than 0.2 m. The velocity is the horizontal one. A step is 0.05 s.
+    The track is 1 - cos(pi x / 2) high; the car weighs 0.4 kg under 10 m/s^2, so that the motor alone cannot hold it
+    farther than 0.11 m from the middle. The velocity is the horizontal one. A step is 0.05 s.
 
     Reward: -1 plus the height of the track under the car (m), at every step.
     Start: in the valley (x = 0) with a velocity U(-1, 1).
@@ -83,8 +83,9 @@ class MountainCar(ClassicEnv[np.ndarray]):
 
     Versions: v0, the first.
     References: Houthooft et al. 2016 (arXiv 1605.09674); rllab's MountainCarEnv.
-    Differs from the paper: a point that slides on the curve, by a fourth-order rule, instead of Box2D's box of 0.4 m by 0.2 m,
-    whose middle rides up to 0.1 m above the track (and is paid so much more); Box2D also loses some speed in its contacts.
+    Differs from the paper: a point that slides on the curve, by a fourth-order rule, instead of Box2D's box of 0.4 m by
+    0.2 m, whose middle rides up to 0.1 m above the track (and is paid so much more); Box2D also loses some speed in
+    its contacts. Friction is that of Box2D, which mixes the car's 5e-4 with its default of 0.2 for the track.
     """
 
     TASK: ClassVar[str] = "vime/MountainCar-v0"
@@ -131,7 +132,7 @@ class SparseMountainCar(MountainCar):
 
     Versions: v0, the first.
     References: Houthooft et al. 2016 (arXiv 1605.09674), the first sparse task.
-    Differs from the paper: as `MountainCar` does; its code pays for falling off the left edge too, 2 m up, where no episode ends.
+    Differs from the paper: as `MountainCar` does; its code pays for leaving on the left too, 2 m up, where none gets.
     """
 
     TASK: ClassVar[str] = "vime/SparseMountainCar-v0"

@@ -21,8 +21,8 @@ class ClassicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     Args:
         task: the class of the task.
         num_envs: how many copies.
-        autoreset_mode: what happens to a copy whose episode ended: on the next step (its action is then ignored), on the
-            same step (`infos["final_obs"]` holds the last observations), or nothing until `reset` gets a `reset_mask`.
+        autoreset_mode: when a copy whose episode ended starts again: on the next step (its action is then ignored), on
+            the same step (`infos["final_obs"]` holds the last observations), or not before `reset` gets a `reset_mask`.
         max_episode_steps: cuts episodes after so many steps, where that is sooner than the task's `horizon`.
         render_mode: None or "rgb_array".
         settings: of the task.
@@ -97,7 +97,7 @@ class ClassicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         state = self._live_state()
         if self._any_ended and self.autoreset_mode is AutoresetMode.DISABLED:
             raise error.ResetNeeded(
-                f"The episodes of copies {np.flatnonzero(self._ended)[:8].tolist()} have ended and autoreset is disabled: "
+                f"The episodes of copies {np.flatnonzero(self._ended)[:8].tolist()} have ended; autoreset is disabled: "
                 'call `reset(options={"reset_mask": ...})` first.'
             )
         control = self._task.control(actions)
@@ -109,8 +109,8 @@ class ClassicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         reward = np.array(reward, np.float64)
         truncated = self._elapsed >= self._horizon
         if self._any_ended and self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            restarted = self._ended
-            self._restart(restarted.copy())
+            restarted = self._ended.copy()
+            self._restart(restarted)
             reward[restarted], terminated[restarted], truncated[restarted] = 0.0, False, False
         self._ended = terminated | truncated
         self._any_ended = bool(self._ended.any())
@@ -183,6 +183,8 @@ class ClassicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 raise ValueError(f"There are {self.num_envs} copies, but the saved state has the shape {row.shape}.")
             if not np.isfinite(row).all():
                 raise ValueError("A saved state holds finite numbers; NaN or infinity came.")
+        if not self.observation_space.contains(np.ascontiguousarray(self._task.observe(rows))):
+            raise ValueError("The saved state lies outside of this task: one of other settings wrote it.")
         restore_generator(self.np_random, state["random"])
         self._state, self._elapsed, self._ended = rows, elapsed, ended
         self._any_ended = bool(ended.any())

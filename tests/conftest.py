@@ -8,8 +8,8 @@ from jaxtyping import install_import_hook
 
 install_import_hook("vime", "beartype.beartype")  # before vime is first imported; stays for the whole session
 
-import pytest
-import torch
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -1,5 +1,6 @@
 """A model of the environment: from features and action to the change of the features."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -191,10 +192,10 @@ class DynamicsModel:
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser, statistics, pool, encoder and generator."""
-        encoder = self.encoder.state_dict() if isinstance(self.encoder, torch.nn.Module) else {}
+        encoder = deepcopy(self.encoder.state_dict()) if isinstance(self.encoder, torch.nn.Module) else {}
         return {
             "network": {k: v.clone() for k, v in self.network.state_dict().items()},
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": deepcopy(self.optimiser.state_dict()),
             "input_moments": self.input_moments.state_dict(),
             "target_moments": self.target_moments.state_dict(),
             "pool": self.pool.state_dict(),
@@ -205,7 +206,7 @@ class DynamicsModel:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(deepcopy(state["optimiser"]))  # torch would share its tensors
         self.input_moments.load_state_dict(state["input_moments"])
         self.target_moments.load_state_dict(state["target_moments"])
         self.pool.load_state_dict(state["pool"])

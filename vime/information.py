@@ -37,7 +37,7 @@ class _Layer(NamedTuple):
     drawn: Weights | None
 
 
-def expected_gain(epistemic: Float[Tensor, "*n d"], aleatoric: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+def expected_gain(epistemic: Float[Tensor, "*n d"], aleatoric: Float[Tensor, "*#n d"]) -> Float[Tensor, "*n"]:
     r"""Returns the information that an outcome is expected to give about the model, in nats.
 
     .. math:: \frac12 \sum_d \log\left(1 + \frac{\text{epistemic}_d}{\text{aleatoric}_d}\right)

@@ -1,5 +1,6 @@
 """What a wrapper owns: a bonus, and the transitions that it has not learnt from yet."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from vime.bonus import ScaledBonus
 from vime.errors import CheckpointError, InvalidData, InvalidSettings
-from vime.transitions import Observation, Transitions, concatenate, map_observation
+from vime.transitions import Observation, Transitions, concatenate, map_observation, to_tensor
 
 
 class Stream:
@@ -94,8 +95,11 @@ class Stream:
         flags = torch.from_numpy(np.array([terminated, truncated], dtype=bool).reshape(2, 1, -1))
         valid = torch.from_numpy(~self.ended).unsqueeze(0)
         batch = Transitions(before, action, final, flags[0], flags[1], valid)  # type: ignore[arg-type]
-        batch.check_finite(self.steps)
-        bonus = self.bonus.reward(batch)[0].cpu().numpy().astype(np.float64)
+        try:
+            bonus = self.bonus.reward(batch)[0].cpu().numpy().astype(np.float64)
+        except InvalidData:
+            batch.check_finite(self.steps)  # if the batch was at fault, says so in the count of this stream
+            raise
         self.bonus.observe(batch)
         self.pending.append(batch)
         self.unlearnt += len(reward)
@@ -145,3 +149,32 @@ class Stream:
         self.bonus.load_state_dict(bonus)
         self.pending, self.ended, self.obs = pending, ended, obs
         self.unlearnt, self.steps, self.metrics = int(unlearnt), int(steps), dict(metrics)
+
+
+def with_last(arrived: Observation, infos: Mapping[str, Any], done: np.ndarray) -> Observation:
+    """Returns a copy of `arrived` in which the copies that are `done` have the last observation of their episode.
+
+    Args:
+        infos: of the step, as `AutoresetMode.SAME_STEP` gives them.
+
+    Raises:
+        InvalidData: the last observation of an ended episode is not among them.
+    """
+    last = infos.get("final_obs")
+    there = np.asarray(infos.get("_final_obs", done))
+    missing = done if last is None else done & ~there
+    if missing.any():
+        raise InvalidData(
+            f"Environment {int(np.flatnonzero(missing)[0])} ended an episode and reset in the same step, but "
+            "infos['final_obs'] does not hold its last observation."
+        )
+    final = map_observation(Tensor.clone, arrived)
+    for copy in np.flatnonzero(done):
+        # One array or mapping per copy in an object array, or one batched array, or a mapping of those.
+        row = {key: part[copy] for key, part in last.items()} if isinstance(last, Mapping) else last[copy]  # type: ignore[index]
+        if isinstance(final, dict):
+            for key, tensor in final.items():
+                tensor[0, copy] = to_tensor(row[key])  # type: ignore[assignment]
+        else:
+            final[0, copy] = to_tensor(row)  # type: ignore[assignment]
+    return final

@@ -119,7 +119,7 @@ class Transitions:
         """
         for name in ("obs", "action", "next_obs"):
             for key, tensor in _tensors(getattr(self, name)):
-                if not tensor.is_floating_point():
+                if not tensor.is_floating_point() or torch.isfinite(tensor).all():
                     continue
                 bad = ~torch.isfinite(tensor).flatten(2).all(2) if tensor.ndim > 2 else ~torch.isfinite(tensor)
                 bad = bad & self.valid

@@ -7,14 +7,14 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import logger
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from torch import Tensor
 
 from vime.bonus import Bonus, ScaledBonus, make_bonus
-from vime.errors import InvalidData, InvalidSettings, UnsupportedEnvironment
+from vime.errors import InvalidSettings, UnsupportedEnvironment
 from vime.normalise import Scaling
-from vime.stream import Stream
+from vime.stream import Stream, with_last
 from vime.transitions import Observation, map_observation, to_tensor
 
 LEARN_EVERY = 2000  # environment steps, of all copies together
@@ -53,6 +53,14 @@ class CuriousEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def metrics(self) -> dict[str, float]:
         """What the last update of the bonus reported; empty before the first."""
         return self._stream.metrics
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """The environment's, marked as not deterministic: the bonus of a step depends on all that was seen before."""
+        spec = super().spec  # a copy of the environment's
+        if spec is not None:
+            spec.nondeterministic = True
+        return spec
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Returns what the environment returns.
@@ -154,7 +162,7 @@ class CuriousVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             arrived = final
             done = np.logical_or(terminated, truncated)
             if done.any():
-                final = _with_last(arrived, infos, done)
+                final = with_last(arrived, infos, done)
         bonus = self._stream.step(acted, final, rewards, terminated, truncated, arrived)  # type: ignore[arg-type]
         everyone = np.ones(self.num_envs, dtype=bool)
         infos = {
@@ -269,25 +277,3 @@ def _single(value: Any) -> Observation:
 
 def _batched(value: Any) -> Observation:
     return map_observation(lambda tensor: tensor[None], to_tensor(value))
-
-
-def _with_last(arrived: Observation, infos: Mapping[str, Any], done: np.ndarray) -> Observation:
-    """Returns a copy of `arrived` in which the copies that are `done` have the last observation of their episode."""
-    last = infos.get("final_obs")
-    there = np.asarray(infos.get("_final_obs", done))
-    missing = done if last is None else done & ~there
-    if missing.any():
-        raise InvalidData(
-            f"Environment {int(np.flatnonzero(missing)[0])} ended an episode and reset in the same step, but "
-            "infos['final_obs'] does not hold its last observation."
-        )
-    final = map_observation(Tensor.clone, arrived)
-    for copy in np.flatnonzero(done):
-        # One array or mapping per copy in an object array, or one batched array, or a mapping of those.
-        row = {key: part[copy] for key, part in last.items()} if isinstance(last, Mapping) else last[copy]  # type: ignore[index]
-        if isinstance(final, dict):
-            for key, tensor in final.items():
-                tensor[0, copy] = to_tensor(row[key])  # type: ignore[assignment]
-        else:
-            final[0, copy] = to_tensor(row)  # type: ignore[assignment]
-    return final

@@ -12,7 +12,7 @@ from agents.compare.study import CONTROL
 EPISODE_FILE = "first_reward.npz"
 MAX_BYTES = 1_500_000
 MAX_FRAMES = 125
-MAX_SIDE = 320
+MAX_SIDE = 400
 """Pixels of the longer side."""
 FRAME_MILLISECONDS = 40
 HOLD_MILLISECONDS = 1500

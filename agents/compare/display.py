@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from agents.compare.launch import RunState
 from agents.compare.statistics import iqm
+from agents.compare.wording import score
 
 PLAIN_SECONDS = 30.0
 """How often plain lines tell of runs that are under way."""
@@ -36,14 +38,14 @@ class Display:
     def __enter__(self) -> "Display":
         if self.console.is_terminal:
             self._live = Live(console=self.console, refresh_per_second=4)
-            self._live.__enter__()
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.__exit__(kind, error, trace)
+            self._live.stop()
             self._live = None
 
     def __call__(self, states: Sequence[RunState]) -> None:
@@ -56,15 +58,15 @@ class Display:
     def view(self, states: Sequence[RunState]) -> Group:
         """Returns the live table: a row per task and bonus, and a line on the whole study."""
         table = Table(title=self.title, title_justify="left", expand=False)
-        for name, justify in (("task", "left"), ("bonus", "left"), ("seeds", "left")):
-            table.add_column(name, justify=justify, no_wrap=name == "seeds")
+        for name in ("task", "bonus", "seeds"):
+            table.add_column(name, no_wrap=name == "seeds")
         for name in ("return so far", "reward found"):
             table.add_column(name, justify="right")
         for (task, bonus), runs in _grouped(states).items():
             returns = [state.episode_return for state in runs if state.episode_return is not None]
             found = sum(state.first_reward_step is not None for state in runs)
             begun = sum(state.status != "waiting" or state.step > 0 for state in runs)
-            middle = f"{iqm(returns):.1f}" if returns else "-"  # type: ignore[arg-type]
+            middle = score(iqm(np.array(returns)) if returns else None)
             table.add_row(task, bonus, _bars(runs), middle, f"{found} of {begun}" if begun else "-")
         failed = [state for state in states if state.status == "failed"]
         lines = [Text(self._summary(states))]
@@ -120,12 +122,12 @@ def _bars(runs: Sequence[RunState]) -> Text:
         part = 1.0 if state.status == "finished" else min(1.0, state.step / state.config.steps)
         colour = COLOURS[state.status]
         if width < 2:
-            cell = "×" if state.status == "failed" else "█" if part == 1 else HEIGHTS[int(part * 8)]
+            cell = "✗" if state.status == "failed" else "█" if part == 1 else HEIGHTS[int(part * 8)]
             text.append(cell if cell != " " else "·", style=colour)
             continue
         whole, rest = divmod(int(part * width * 8), 8)
         bar = "█" * whole + (EIGHTHS[rest] if whole < width else "")
-        bar = "× failed"[:width] if state.status == "failed" else bar
+        bar = "✗ failed"[:width] if state.status == "failed" else bar
         text.append(bar.ljust(width), style=f"{colour} on grey23")
         text.append(" ")
     return text
@@ -136,11 +138,11 @@ def _name(state: RunState) -> str:
 
 
 def _ending(state: RunState) -> str:
-    score = "no episode ended" if state.episode_return is None else f"return {state.episode_return:.1f}"
+    ended = "no episode ended" if state.episode_return is None else f"return {score(state.episode_return)}"
     first = "no reward found"
     if state.first_reward_step is not None:
         first = f"first reward at step {state.first_reward_step:,}"
-    return f"{score}, {first}, {_duration(state.seconds)}"
+    return f"{ended}, {first}, {_duration(state.seconds)}"
 
 
 def _duration(seconds: float) -> str:

@@ -20,12 +20,13 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal
 
-from agents.compare.study import write_atomically
+from agents.compare.study import write
 from agents.compare.worker import ERROR_FILE, GRACE_SECONDS, OUTPUT_FILE, STOPPED, Run, train_run, work
 from agents.config import RunConfig
 from vime.errors import InvalidSettings, RunConflict
 
-PRELOAD = ("agents.train", "agents.compare.worker")
+PRELOAD = ("agents.train", "agents.compare.worker", "torch._dynamo")
+"""What workers are born with. The last is what optimisers of torch import when they are first made, in 0.8 s."""
 POLL_SECONDS = 0.25
 OUTPUT_LINES = 20
 
@@ -213,7 +214,7 @@ def _why(code: int, state: RunState) -> str:
 def _leave_error(state: RunState, text: str) -> None:
     with contextlib.suppress(OSError):  # a full disk must not take the other runs along; the message is shown anyway
         state.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(state.folder / ERROR_FILE, text + "\n")
+        write(state.folder / ERROR_FILE, text + "\n")
 
 
 def _last_output(folder: Path) -> str:

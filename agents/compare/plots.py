@@ -1,7 +1,7 @@
 """Pictures of a study, as PNG: curves with intervals, steps to the first reward, coverage, and how the bonus fades."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ WIDTH = 5.0
 """Inches; at 72 points to the inch this is the width of a phone, so a 10-point letter stays one there."""
 DOTS_PER_INCH = 200
 CURVE_POINTS = 60
+LEAST_RETURN = 0.1
 GREY = "#5f5f5f"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b3f00", "#000000")
 """Okabe and Ito's palette, told apart by most colour-blind readers; the control is grey."""
@@ -45,6 +46,9 @@ def learning_curves(task: str, runs: Runs) -> bytes | None:
     if not drawn:
         return None
     axes.set(title=_title(task), xlabel="environment steps", ylabel="task return per episode")
+    low, high = axes.get_ylim()
+    if max(abs(low), abs(high)) < LEAST_RETURN:  # nothing but zeros: do not magnify them
+        axes.set_ylim(-0.05, 1.0)
     axes.legend(loc="upper left")
     return _png(figure)
 
@@ -128,7 +132,9 @@ def _bands(axes: "Axes", runs: Runs, column: str, *, with_interval: bool = False
     table = styles(styled or list(runs))
     limit = 0
     for label, records in runs.items():
-        curves = [record.curve(column) for record in records]
+        # one run under way would cut the curve of all: it waits until there is none that has finished
+        complete = [record for record in records if record.status == "finished"]
+        curves = [record.curve(column) for record in complete or records]
         curves = [(steps, values) for steps, values in curves if len(steps)]
         if not curves:
             continue
@@ -138,7 +144,15 @@ def _bands(axes: "Axes", runs: Runs, column: str, *, with_interval: bool = False
         heights = np.stack([np.interp(grid, steps, values) for steps, values in curves])
         limit = max(limit, *(record.config.steps for record in records))
         colour, dashes = table[label]
-        axes.plot(grid, statistics.iqm(heights, axis=0), dashes, color=colour, linewidth=2, label=label)
+        axes.plot(
+            grid,
+            statistics.iqm_of_columns(heights),
+            dashes,
+            color=colour,
+            linewidth=2,
+            label=label,
+            zorder=3 if label == CONTROL else 2,
+        )
         if len(curves) > 1:
             rng = np.random.default_rng(BOOTSTRAP_SEED)
             low, high = np.quantile(heights, [0.25, 0.75], axis=0)
@@ -152,9 +166,10 @@ def _bands(axes: "Axes", runs: Runs, column: str, *, with_interval: bool = False
 
 
 def _thousands(axes: "Axes", limit: int) -> None:
+    """Writes steps as 20k or 1.5M."""
     if limit >= 10_000:
-        short: Callable[[float, int], str] = lambda x, _: f"{x / 1e6:g}M" if limit >= 2e6 else f"{x / 1e3:g}k"  # noqa: E731
-        axes.xaxis.set_major_formatter(short)
+        unit, letter = (1e6, "M") if limit >= 2e6 else (1e3, "k")
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x / unit:g}{letter}")
 
 
 def _title(task: str) -> str:

@@ -13,11 +13,10 @@ REPETITIONS = 2000
 """Bootstrap draws of an interval; 95 % bounds move by about 2 % of its width from one generator to another."""
 
 
-def iqm(scores: Float[np.ndarray, "..."], axis: int | None = None) -> Float[np.ndarray, "..."] | float:
-    """Returns the interquartile mean: the mean of what is left without the lowest and the highest quarter.
+def iqm(scores: Float[np.ndarray, "..."]) -> float:
+    """Returns the interquartile mean of all scores: their mean without the lowest and the highest quarter.
 
-    A quarter is rounded down to whole scores, so up to three scores give the plain mean. `axis=None` takes all
-    scores together, whatever their shape.
+    A quarter is rounded down to whole scores, so up to three scores give the plain mean.
 
     Raises:
         ValueError: there are no scores.
@@ -25,14 +24,20 @@ def iqm(scores: Float[np.ndarray, "..."], axis: int | None = None) -> Float[np.n
     References:
         Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.3.
     """
-    values = np.ravel(scores) if axis is None else np.moveaxis(np.asarray(scores), axis, -1)
-    count = values.shape[-1]
-    if count == 0:
+    return float(iqm_of_columns(np.reshape(scores, (-1, 1)))[0])
+
+
+def iqm_of_columns(scores: Float[np.ndarray, "run point"]) -> Float[np.ndarray, " point"]:
+    """Returns the interquartile mean over the runs, at every point.
+
+    Raises:
+        ValueError: there are no runs.
+    """
+    runs = len(scores)
+    if runs == 0:
         raise ValueError("The interquartile mean of no scores is not defined.")
-    cut = int(TRIM * count)
-    # where only infinities are left (a reward never found), their mean is infinite, and that is meant
-    middle = np.sort(values, axis=-1)[..., cut : count - cut].mean(axis=-1)
-    return float(middle) if axis is None else middle
+    cut = int(TRIM * runs)
+    return np.sort(scores, axis=0)[cut : runs - cut].mean(axis=0)
 
 
 def interval(
@@ -63,7 +68,7 @@ def curve_interval(
     """Returns the bounds of the interquartile mean at every point; whole runs are resampled, not single points."""
     runs = len(curves)
     picks = rng.integers(runs, size=(repetitions, runs))
-    draws = np.stack([iqm(curves[pick], axis=0) for pick in picks])
+    draws = np.stack([iqm_of_columns(curves[pick]) for pick in picks])
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 

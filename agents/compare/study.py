@@ -1,7 +1,6 @@
 """A study: a question, and the runs that answer it, in a folder that can grow but never change its meaning."""
 
 import json
-import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import RunConfig
+from agents.folder import write_atomically
 from vime.errors import InvalidSettings, RunConflict
 
 STUDY_FILE = "study.json"
@@ -134,7 +134,7 @@ def read_study(out: Path) -> Study | None:
     """
     try:
         return Study.from_json(json.loads((out / STUDY_FILE).read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:  # also what JSON and wrong settings raise
         raise RunConflict(
@@ -169,7 +169,7 @@ def open_study(study: Study, out: Path) -> Study:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RunConflict(f"{out} is a file; `--out` must name a folder, new or of this study.") from error
-    write_atomically(out / STUDY_FILE, json.dumps(grown.to_json(), indent=2) + "\n")
+    write(out / STUDY_FILE, json.dumps(grown.to_json(), indent=2) + "\n")
     return grown
 
 
@@ -181,14 +181,10 @@ def read_config(folder: Path) -> RunConfig | None:
         return None
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Writes `content` so that a reader, or a crash, sees the old file or the new one and nothing between."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(partial, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    data = content.encode() if isinstance(content, str) else content
+    write_atomically(path, lambda file: file.write(data))
 
 
 def _agree(whose: str, standing: RunConfig, wanted: RunConfig) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agents.compare.study import write_atomically
+from agents.compare.study import write
 from agents.config import RunConfig
 
 Run = Callable[[RunConfig, Path], Any]
@@ -25,6 +25,8 @@ OUTPUT_FILE = "output.txt"
 FAILED = 1
 STOPPED = 130
 """Exit code of a worker that was asked to stop and left a run that can be resumed."""
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a run that handled the request to stop by itself."""
 GRACE_SECONDS = 20.0
 """How long a worker may take to save its run when it is asked to stop."""
 WATCH_SECONDS = 0.5
@@ -46,7 +48,8 @@ def work(run: Run, config: RunConfig, folder: Path) -> None:
             stopping.set()
             raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; whoever launched us decides
+    # a terminal sends Ctrl-C to all; whoever launched us decides. Blocked, not ignored: a run may set a handler
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,12 +61,15 @@ def work(run: Run, config: RunConfig, folder: Path) -> None:
             run(config, folder)
     except KeyboardInterrupt:
         code = STOPPED
-    except BaseException:  # whatever it was, the others go on and the reason is kept
-        code = FAILED
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        traceback.print_exc()
-        with contextlib.suppress(OSError):  # a full disk: the launcher still sees the exit code
-            write_atomically(folder / ERROR_FILE, traceback.format_exc())
+    except BaseException as error:  # whatever it was, the others go on and the reason is kept
+        if isinstance(error, SystemExit) and error.code == TERMINATED:
+            code = STOPPED
+        else:
+            code = FAILED
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            traceback.print_exc()
+            with contextlib.suppress(OSError):  # a full disk: the launcher still sees the exit code
+                write(folder / ERROR_FILE, traceback.format_exc())
     _drop_empty_output(folder / OUTPUT_FILE)
     sys.stdout.flush()
     os._exit(code)  # no teardown: nothing is left to save, and threads of libraries cannot hold the worker up

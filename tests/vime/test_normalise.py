@@ -109,9 +109,7 @@ def test_a_reloaded_yardstick_continues_bit_for_bit(rule: Any) -> None:
     assert one.recent == two.recent
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"quantile": 0.0}, {"quantile": 1.0}, {"window": 0}, {"unit": 0.0}, {"unit": -1.0}]
-)
+@pytest.mark.parametrize("wrong", [{"quantile": 0.0}, {"quantile": 1.0}, {"window": 0}, {"unit": 0.0}, {"unit": -1.0}])
 def test_a_scaling_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(vime.InvalidSettings, match=f"`{next(iter(wrong))}`"):
         Scaling(**wrong)

@@ -8,7 +8,15 @@ import torch
 from gymnasium import Space, spaces
 
 import vime
-from vime.spaces import DictEncoder, Encoder, FlatEncoder, ImageEncoder, OneHotEncoder, make_action_encoder, make_encoder
+from vime.spaces import (
+    DictEncoder,
+    Encoder,
+    FlatEncoder,
+    ImageEncoder,
+    OneHotEncoder,
+    make_action_encoder,
+    make_encoder,
+)
 from vime.transitions import Observation, to_tensor
 
 SPACES: dict[str, Space] = {
@@ -27,7 +35,9 @@ SPACES: dict[str, Space] = {
     "image-grey": spaces.Box(0, 255, (36, 48), np.uint8),
     "image-colour-stack": spaces.Box(0, 255, (2, 16, 20, 3), np.uint8),
     "image-float": spaces.Box(0, 1, (3, 20, 20), np.float32),
-    "dict": spaces.Dict(view=spaces.Box(0, 255, (7, 7, 3), np.uint8), goal=spaces.Discrete(3), pose=spaces.Box(-1, 1, (2,))),
+    "dict": spaces.Dict(
+        view=spaces.Box(0, 255, (7, 7, 3), np.uint8), goal=spaces.Discrete(3), pose=spaces.Box(-1, 1, (2,))
+    ),
 }
 IMAGES = [name for name in SPACES if name.startswith("image")]
 N = 6
@@ -56,7 +66,9 @@ def test_every_supported_space_has_features(name: str) -> None:
 def test_features_of_many_are_features_of_each(name: str) -> None:
     encoder, obs = make_encoder(SPACES[name]), sample(SPACES[name])
     rows = [{k: v[i : i + 1] for k, v in obs.items()} if isinstance(obs, dict) else obs[i : i + 1] for i in range(N)]
-    torch.testing.assert_close(encoder.encode(obs), torch.cat([encoder.encode(row) for row in rows]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        encoder.encode(obs), torch.cat([encoder.encode(row) for row in rows]), atol=1e-4, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -144,7 +156,10 @@ def test_frozen_weights_follow_from_the_seed() -> None:
 
 
 def test_channels_may_come_first_or_last() -> None:
-    last, first = make_encoder(spaces.Box(0, 255, (12, 10, 3), np.uint8)), make_encoder(spaces.Box(0, 255, (3, 12, 10), np.uint8))
+    last, first = (
+        make_encoder(spaces.Box(0, 255, (12, 10, 3), np.uint8)),
+        make_encoder(spaces.Box(0, 255, (3, 12, 10), np.uint8)),
+    )
     obs = torch.randint(0, 256, (4, 12, 10, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(last.encode(obs), first.encode(obs.permute(0, 3, 1, 2)), atol=1e-5, rtol=1e-5)
 

@@ -1,5 +1,6 @@
 """VIME as published and released in 2016, quirks included, for the record."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -203,11 +204,12 @@ class FaithfulVime:
         return x, y
 
     def state_dict(self) -> dict[str, Any]:
-        """Network, optimiser, pool, generator and counts."""
+        """Network, optimiser, pool, encoder, generator and counts."""
         return {
             "network": {k: v.clone() for k, v in self.network.state_dict().items()},
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": deepcopy(self.optimiser.state_dict()),
             "pool": self.pool.state_dict(),
+            "encoder": {k: v.clone() for k, v in self.encoder.state_dict().items()},
             "generator": self.generator.get_state(),
             "observed": self.observed,
             "learned": self.learned,
@@ -216,8 +218,9 @@ class FaithfulVime:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(deepcopy(state["optimiser"]))  # torch would share its tensors
         self.pool.load_state_dict(state["pool"])
+        self.encoder.load_state_dict(state["encoder"])
         self.generator.set_state(state["generator"].cpu())
         self.observed, self.learned = int(state["observed"]), int(state["learned"])
 

@@ -1,0 +1,93 @@
+"""The command line: `vime train | evaluate | compare | report | demo | list | bench`. Help does not import torch."""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from agents import commands
+
+BAD_INPUT, INTERRUPTED = 2, 130
+DESCRIPTION = """Wrap gym environments, train curious agents, compare exploration baselines.
+
+Example: vime train --task vime/SparseMountainCar-v0 --bonus vime --steps 60000 --out runs/car"""
+
+REGISTRY = ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def _settings(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Reads a mapping of settings from words like `hidden=[64,64] seed=3`; values are JSON, or else text."""
+    if info.type_origin is not dict:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="KEY=VALUE",
+        instance_from_str=lambda words: dict(_pair(word) for word in words),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [f"{key}={json.dumps(part)}" for key, part in value.items()],
+    )
+
+
+def _pair(word: str) -> tuple[str, Any]:
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise ValueError(f"a setting is written KEY=VALUE, for example hidden=[64,64]; got {word!r}")
+    try:
+        return key, json.loads(text)
+    except ValueError:
+        return key, text
+
+
+def _run(words: list[str]) -> None:
+    table = {
+        "train": commands.train_from(commands.standing(words)),
+        "evaluate": commands.evaluate,
+        "compare": commands.compare,
+        "report": commands.report,
+        "demo": commands.demo,
+        "list": commands.show_names,
+        "bench": commands.bench,
+    }
+    with REGISTRY:
+        tyro.extras.subcommand_cli_from_dict(table, prog="vime", description=DESCRIPTION, args=words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Returns the exit code of the command line `words` (those of this process unless given).
+
+    0 where all went well, 2 where the user can mend what is wrong (one sentence on standard error says what), 130
+    after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    try:
+        _run(words)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or _how_to_go_on(words), file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if not _can_be_mended(error):
+            raise
+        print(f"vime: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def _can_be_mended(error: Exception) -> bool:
+    import gymnasium
+
+    from vime.errors import VimeError
+
+    return isinstance(error, (VimeError, gymnasium.error.Error))
+
+
+def _how_to_go_on(words: Sequence[str]) -> str:
+    return f"Stopped. The same command goes on from the last checkpoint:\n  {shlex.join(['vime', *words])}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

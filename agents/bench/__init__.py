@@ -1,0 +1,1 @@
+"""Measurements that anyone can repeat: speed of the information gain, of curiosity, of the tasks."""

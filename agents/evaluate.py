@@ -1,0 +1,118 @@
+"""What a learner earns when it no longer explores: the task's own reward, and nothing else."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from agents.checkpoint import fitting, load_learner, read_checkpoint
+from agents.config import RunConfig
+from agents.factory import make_environment, make_model, make_task
+from agents.folder import read_config
+from vime.errors import CheckpointError, InvalidSettings
+
+EPISODES = 10
+STREAM = 7919  # sets the seeds of evaluation apart from those of training
+TOGETHER = 10  # episodes whose actions are asked for in one call
+LONGEST = 100_000  # steps after which an episode of a task without a time limit is cut
+
+
+def evaluate(out: Path | str, episodes: int = EPISODES, *, seed: int | None = None) -> dict[str, Any]:
+    """Returns `mean`, `std`, `episodes`, `returns` and `step` of the run in `out`, at its last checkpoint.
+
+    The policy is deterministic, running statistics are frozen, the reward is the task's alone, and every episode has a
+    seed of its own that training never used. The learner is rebuilt from `config.json` and the tensors of
+    `checkpoint.pt`.
+
+    Args:
+        out: the run folder; the run may be finished or not.
+        episodes: how many.
+        seed: of the episodes; that of the run unless given.
+
+    Raises:
+        CheckpointError: there is no run or no checkpoint, or it does not fit.
+        InvalidSettings: `episodes` is not positive.
+    """
+    if episodes < 1:
+        raise InvalidSettings(f"`episodes` must be a whole number of at least 1; got {episodes!r}.")
+    config = read_config(Path(out))
+    path = Path(out) / "checkpoint.pt"
+    if not path.is_file():
+        raise CheckpointError(f"{out} holds no checkpoint yet: let the run go on, or start it again.")
+    state = read_checkpoint(path)
+    with _left_alone(config.threads):
+        env = make_task(config)
+        try:
+            model = make_model(replace(config, bonus="none", bonus_settings={}), env)
+            with fitting():
+                load_learner(model, state["learner"])
+                step = int(state["progress"]["counters"]["num_timesteps"])
+            returns = play(model, config, episodes, config.seed if seed is None else seed)
+        finally:
+            env.close()
+    return {
+        "task": config.task,
+        "step": step,
+        "mean": float(np.mean(returns)),
+        "std": float(np.std(returns)),
+        "episodes": episodes,
+        "returns": returns,
+    }
+
+
+def play(model: BaseAlgorithm, config: RunConfig, episodes: int, seed: int) -> list[float]:
+    """Returns the task's own return of each of `episodes` fresh episodes under the deterministic policy."""
+    seeds = [int(number) for number in np.random.SeedSequence([seed, STREAM]).generate_state(episodes)]
+    envs = [make_environment(config) for _ in seeds[:TOGETHER]]
+    try:
+        starts = range(0, episodes, TOGETHER)
+        return [total for start in starts for total in _play_together(model, envs, seeds[start : start + TOGETHER])]
+    finally:
+        for env in envs:
+            env.close()
+
+
+def _play_together(model: BaseAlgorithm, envs: Sequence[gymnasium.Env], seeds: Sequence[int]) -> list[float]:
+    normaliser = model.get_vec_normalize_env()
+    obs = [env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=False)]
+    totals, running = [0.0] * len(seeds), set(range(len(seeds)))
+    memory, starts = None, np.ones(len(seeds), dtype=bool)
+    for _ in range(LONGEST):
+        batch: Any = _stack(obs)
+        if normaliser is not None:
+            batch = normaliser.normalize_obs(batch)
+        actions, memory = model.predict(batch, state=memory, episode_start=starts, deterministic=True)
+        starts[:] = False
+        for i in sorted(running):
+            obs[i], reward, terminated, truncated, _ = envs[i].step(actions[i])
+            totals[i] += float(reward)
+            if terminated or truncated:
+                running.remove(i)
+        if not running:
+            break
+    return totals
+
+
+def _stack(obs: Sequence[Any]) -> Any:
+    return {key: np.stack([o[key] for o in obs]) for key in obs[0]} if isinstance(obs[0], dict) else np.stack(obs)
+
+
+@contextmanager
+def _left_alone(threads: int) -> Iterator[None]:
+    """Puts the global generators and the thread count back: building a learner sets them."""
+    before = random.getstate(), np.random.get_state(), torch.get_num_threads()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            torch.set_num_threads(threads)
+            yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        torch.set_num_threads(before[2])

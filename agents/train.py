@@ -1,0 +1,260 @@
+"""One run: begins, or continues from its last checkpoint, and ends with `result.json`.
+
+A run killed at any moment and started again with the same configuration and folder gives bit for bit the rows and the
+weights of one that was never killed.
+"""
+
+import logging
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+
+from agents.callbacks import Interrupts, Progress, RunCallback, Stop
+from agents.checkpoint import find_recorder, load_run, read_checkpoint, save_learner, save_progress, write_checkpoint
+from agents.config import RunConfig
+from agents.evaluate import EPISODES, play
+from agents.factory import make_model, make_task
+from agents.folder import MetricsFile, RunFolder, read_json, write_atomically, write_json
+from agents.random_state import save_volatile
+from agents.versions import changed, versions
+from vime.errors import InvalidSettings, RunConflict
+
+CHECKPOINT_SECONDS = 30.0
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: RunConfig,
+    out: Path | str,
+    *,
+    progress: Progress | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    stop_after: int | None = None,
+) -> dict[str, Any]:
+    """Returns the result of the run, which is also in `out/result.json`; a finished run is not run again.
+
+    Ctrl-C and SIGTERM take effect where the next rollout begins, after a checkpoint; a second one at once.
+
+    Args:
+        config: what to run.
+        out: the run folder; new, empty, or that of the same run, which then continues.
+        progress: is told about once a second `step`, `steps`, `episode_return`, `bonus_share`, `coverage`, ...
+        checkpoint_seconds: wall-clock seconds between checkpoints.
+        stop_after: environment steps after which to stop, with a checkpoint, where the next rollout begins; the
+            figures of that moment are returned then, without `final_return`.
+
+    Raises:
+        UnknownName, InvalidSettings, UnsupportedSpace: the configuration cannot be run.
+        RunConflict: the folder belongs to another configuration, or another process runs in it.
+        CheckpointError: the checkpoint is truncated, foreign or of another shape.
+        InvalidData: the task gave NaN or infinity.
+        KeyboardInterrupt: Ctrl-C; the folder can be continued.
+    """
+    config.check()
+    if not checkpoint_seconds >= 0:
+        raise InvalidSettings(f"`checkpoint_seconds` must not be negative; got {checkpoint_seconds}.")
+    threads = torch.get_num_threads()
+    with RunFolder(Path(out), config) as folder:
+        result = folder.result()
+        if result is not None:
+            return result
+        try:
+            torch.set_num_threads(config.threads)
+            folder.path("error.txt").unlink(missing_ok=True)
+            return _Run(folder, progress, checkpoint_seconds, stop_after).go()
+        except RunConflict:
+            raise
+        except Exception:
+            write_atomically(folder.path("error.txt"), lambda file: file.write(traceback.format_exc().encode()))
+            raise
+        finally:
+            torch.set_num_threads(threads)
+
+
+class _Run:
+    """What `train` holds together while it learns."""
+
+    def __init__(
+        self, folder: RunFolder, progress: Progress | None, checkpoint_seconds: float, stop_after: int | None
+    ) -> None:
+        self.folder, self.config = folder, folder.config
+        self.progress, self.checkpoint_seconds, self.stop_after = progress, checkpoint_seconds, stop_after
+        self.metrics = MetricsFile(folder.path("metrics.csv"))
+        self.clocks = {"wall": 0.0, "cpu": 0.0}
+        self.started = {"wall": time.monotonic(), "cpu": time.process_time()}
+        self.resumed, self.exact, self.row_step = 0, True, 0
+
+    def go(self) -> dict[str, Any]:
+        """Returns the result, or the figures of the moment where it stopped early."""
+        env = make_task(self.config)
+        logger = None
+        try:
+            with Interrupts() as interrupts:
+                self.model = make_model(self.config, env)
+                volatile = self._begin()
+                logger = self._logger()
+                self.model.set_logger(logger)
+                callback = RunCallback(
+                    self.metrics,
+                    self.config.steps,
+                    checkpoint=self._checkpoint,
+                    interrupts=interrupts,
+                    live=self._live,
+                    checkpoint_seconds=self.checkpoint_seconds,
+                    stop_after=self.stop_after,
+                    volatile=volatile,
+                )
+                callback.row_step = self.row_step
+                self.callback = callback
+                if not self._learn(interrupts):
+                    callback.show()
+                    return self.figures
+            return self._finish()
+        finally:
+            self.metrics.close()
+            if logger is not None:
+                logger.close()
+            env.close()
+
+    def _learn(self, interrupts: Interrupts) -> bool:
+        """Learns to the end; false where it was asked to stop before."""
+        left = self.config.steps - self.model.num_timesteps
+        if left > 0:
+            interrupts.armed = True
+            try:
+                interval = self._log_interval()
+                self.model.learn(left, callback=self.callback, reset_num_timesteps=False, log_interval=interval)
+            except Stop:
+                if interrupts.received is not None:
+                    interrupts.raise_for(interrupts.received)
+                return False
+            finally:
+                interrupts.armed = False
+            self.callback.add_row()
+            self._checkpoint()
+            if interrupts.received is not None:
+                interrupts.raise_for(interrupts.received)
+        return True
+
+    def _log_interval(self) -> int:
+        """Rollouts (off-policy: episodes) from one TensorBoard entry to the next."""
+        return max(1, 1000 // (getattr(self.model, "n_steps", 1) * self.config.copies)) if self.config.on_policy else 4
+
+    def _begin(self) -> dict[str, Any] | None:
+        """Starts afresh, or continues from the checkpoint; returns what is to be set back when the rollout begins."""
+        path, now = self.folder.path("checkpoint.pt"), versions(self.config)
+        state = read_checkpoint(path) if path.exists() else None
+        if state is None:
+            self.metrics.start()
+            write_json(self.folder.path("versions.json"), now)
+            return None
+        reason = load_run(self.model, state, _fresh_seed(self.config.seed, state))
+        run = state["run"]
+        self.clocks = {"wall": float(run["wall_seconds"]), "cpu": float(run["cpu_seconds"])}
+        self.resumed, self.exact, self.row_step = run["resumed"] + 1, run["exact"], run["row_step"]
+        if reason is not None and self.model.num_timesteps < self.config.steps:
+            self.exact = False
+            log.warning("The run continues with new episodes, so not exactly: its task cannot be saved (%s).", reason)
+        record = self.folder.path("versions.json")
+        different = changed(read_json(record), now) if record.exists() else []
+        if different:
+            self.exact = False
+            log.warning("The run continues on other ground, and may not continue exactly: %s.", "; ".join(different))
+            write_json(record, now)
+        self.metrics.start(run["metrics"])
+        return state["volatile"]
+
+    def _checkpoint(self) -> None:
+        state = {
+            "learner": save_learner(self.model),
+            "progress": save_progress(self.model),
+            "volatile": save_volatile(self.model),
+            "run": {
+                "metrics": self.metrics.text,
+                "row_step": self.callback.row_step,
+                "resumed": self.resumed,
+                "exact": self.exact,
+                "wall_seconds": self._spent("wall"),
+                "cpu_seconds": self._spent("cpu"),
+            },
+        }
+        write_checkpoint(self.folder.path("checkpoint.pt"), state)
+
+    def _spent(self, clock: str) -> float:
+        now = time.monotonic() if clock == "wall" else time.process_time()
+        return self.clocks[clock] + now - self.started[clock]
+
+    def _live(self, figures: dict[str, Any]) -> None:
+        self.figures = figures
+        shown = {name: figures[name] for name in ("step", "steps", "episode_return", "first_reward_step")}
+        write_json(self.folder.path("progress.json"), shown, durable=False)
+        if self.progress is not None:
+            self.progress(figures)
+
+    def _logger(self) -> Logger:
+        """SB3's logger into `tensorboard/`; what a killed run wrote beyond its checkpoint is hidden."""
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        folder = self.folder.path("tensorboard")
+        output = TensorBoardOutputFormat.__new__(TensorBoardOutputFormat)
+        output.writer = SummaryWriter(str(folder), purge_step=self.model.num_timesteps or None)
+        output._is_closed = False
+        return Logger(str(folder), [output])
+
+    def _finish(self) -> dict[str, Any]:
+        """Evaluates, and writes the rest; the result comes last."""
+        recorder = find_recorder(self.model)
+        self.callback.show()
+        returns = play(self.model, self.config, EPISODES, self.config.seed)
+        _save_arrays(self.folder, self.model)
+        result = {
+            **{name: getattr(self.config, name) for name in ("task", "algorithm", "bonus", "scale", "seed")},
+            "steps": self.model.num_timesteps,
+            "environments": self.config.copies,
+            "final_return": recorder.final_return,
+            "evaluation_return": float(np.mean(returns)),
+            "evaluation_std": float(np.std(returns)),
+            "first_reward_step": recorder.first_reward_step,
+            "episodes": recorder.episodes,
+            "coverage": recorder.coverage,
+            "cpu_seconds": self._spent("cpu"),
+            "wall_seconds": self._spent("wall"),
+            "peak_memory_mb": _peak_memory(),
+            "resumed": self.resumed,
+            "exact_resume": self.exact,
+        }
+        write_json(self.folder.path("result.json"), result)
+        return result
+
+
+def _fresh_seed(seed: int, state: dict[str, Any]) -> int:
+    """A seed for environments that cannot continue, another one at every step of the run."""
+    step = int(state["progress"]["counters"]["num_timesteps"])
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0]) // 2  # room for one more per copy
+
+
+def _save_arrays(folder: RunFolder, model: BaseAlgorithm) -> None:
+    recorder = find_recorder(model)
+    if recorder.projection is not None:
+        view = recorder.projection
+        arrays = {"counts": recorder.counts, **{k: np.array(getattr(view, k)) for k in ("labels", "low", "high")}}
+        write_atomically(folder.path("coverage.npz"), lambda file: np.savez(file, **arrays))
+    first = recorder.first_episode()
+    if first is not None:
+        obs, reward = first
+        write_atomically(folder.path("first_reward.npz"), lambda file: np.savez(file, obs=obs, reward=reward))
+
+
+def _peak_memory() -> float | None:
+    """Largest resident memory of this process so far, in MB; None where the system does not tell."""
+    try:  # not getrusage: it counts what the parent held when it forked
+        status = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return None

@@ -1,0 +1,58 @@
+"""On what a run ran: the same configuration gives the same numbers only on the same of these."""
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agents.config import RunConfig
+
+LIBRARIES = ("vime", "torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "sb3-contrib")
+
+
+def versions(config: RunConfig) -> dict[str, Any]:
+    """Returns python, libraries, torch's build, threads, device and processor, as JSON can hold them."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "torch_build": {
+            "version": torch.__version__,
+            "cuda": torch.version.cuda,
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+        },
+        "threads": config.threads,
+        "device": torch.cuda.get_device_name(config.device) if config.device.startswith("cuda") else "cpu",
+    }
+
+
+def changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Returns in words what differs between two records."""
+    words = []
+    for name in now:
+        old, new = before.get(name), now[name]
+        if isinstance(new, dict) and isinstance(old, dict):
+            words += [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
+        elif old != new:
+            words.append(f"{name} {old} -> {new}")
+    return words
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()

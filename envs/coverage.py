@@ -1,0 +1,87 @@
+"""Where in the state space a run has been: a plane of cells for each task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+_BINS = (50, 50)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A plane of cells over two numbers of an observation.
+
+    Raises:
+        ValueError: a range is empty, or there are no bins.
+    """
+
+    labels: tuple[str, str]
+    """What the two axes show, with their unit."""
+    low: tuple[float, float]
+    high: tuple[float, float]
+    bins: tuple[int, int]
+    """Cells along each axis."""
+    coordinates: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    """Takes observations `(n, d)` to the two numbers, `(n,)` each."""
+
+    def __post_init__(self) -> None:
+        if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
+            raise ValueError(f"`low` must lie below `high`; got {self.low} and {self.high}.")
+        if min(self.bins) < 1:
+            raise ValueError(f"`bins` must be positive; got {self.bins}.")
+
+    def project(self, obs: np.ndarray) -> np.ndarray:
+        """Returns the point on the plane of each of `n` observations: `(n, ...)` to `(n, 2)`."""
+        obs = np.asarray(obs, np.float64)
+        return np.stack(self.coordinates(obs.reshape(len(obs), -1)), axis=1)
+
+    def cells(self, obs: np.ndarray) -> np.ndarray:
+        """Returns the cell of each of `n` observations, -1 where it lies outside (or is NaN): `(n, ...)` to `(n,)`.
+
+        Cell `i * bins[1] + j` is the `i`-th along the first axis and the `j`-th along the second.
+        """
+        low, high, bins = np.array(self.low), np.array(self.high), np.array(self.bins)
+        points = self.project(obs)
+        inside = np.all((points >= low) & (points <= high), axis=1)
+        scaled = (np.where(inside[:, None], points, low) - low) / (high - low) * bins
+        index = np.minimum(scaled.astype(np.int64), bins - 1)  # the upper edge belongs to the last cell
+        return np.where(inside, index[:, 0] * bins[1] + index[:, 1], -1)
+
+
+def projection(task_id: str) -> Projection | None:
+    """Returns the plane on which exploration of a task is drawn and counted; None for a task not of this package."""
+    return _PROJECTIONS.get(task_id)
+
+
+def _first_two(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return obs[:, 0], obs[:, 1]
+
+
+def _pole(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.arctan2(obs[:, 3], obs[:, 2]), obs[:, 4]
+
+
+def _runner(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return obs[:, 17], obs[:, 8]
+
+
+def _position(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return obs[:, 0], np.full(len(obs), 0.5)
+
+
+_CAR = Projection(("position (m)", "velocity (m/s)"), (-1.0, -3.5), (0.7, 3.5), _BINS, _first_two)
+_POLE = Projection(("angle (rad), 0 upright", "angular velocity (rad/s)"), (-np.pi, -12.0), (np.pi, 12.0), _BINS, _pole)
+_RUNNER = Projection(("position (m)", "forward speed (m/s)"), (-5.0, -5.0), (15.0, 7.0), _BINS, _runner)
+_CHAIN = Projection(("position", ""), (-0.5, 0.0), (49.5, 1.0), (50, 1), _position)
+
+_PROJECTIONS = {
+    "vime/MountainCar-v0": _CAR,
+    "vime/SparseMountainCar-v0": _CAR,
+    "vime/CartPoleSwingup-v0": _POLE,
+    "vime/SparseCartPoleSwingup-v0": _POLE,
+    "vime/SparseCartPoleSwingupWeak-v0": _POLE,
+    "vime/HalfCheetah-v0": _RUNNER,
+    "vime/SparseHalfCheetah-v0": _RUNNER,
+    "vime/StochasticChain-v0": _CHAIN,
+}

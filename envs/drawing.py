@@ -1,0 +1,102 @@
+"""Pictures of the classic tasks, drawn from an observation alone."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from envs import cart_pole_swingup, mountain_car
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+
+WIDTH, HEIGHT = 400, 240
+"""pixels"""
+_OVERSAMPLED = 2
+_PAPER, _INK, _BODY, _ACCENT, _PALE = "#ffffff", "#333333", "#2b6cb0", "#d9480f", "#d5dbe1"
+
+
+def frame(task_id: str, obs: np.ndarray) -> np.ndarray | None:
+    """Returns the picture of one observation, uint8 `(240, 400, 3)`; None for a task that is not drawn here.
+
+    Raises:
+        gymnasium.error.DependencyNotInstalled: Pillow is missing.
+    """
+    draw = _PAINTERS.get(task_id)
+    if draw is None:
+        return None
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError as reason:
+        from gymnasium.error import DependencyNotInstalled
+
+        raise DependencyNotInstalled("Pictures need Pillow: run `pip install pillow`.") from reason
+    size = (_OVERSAMPLED * WIDTH, _OVERSAMPLED * HEIGHT)
+    image = Image.new("RGB", size, _PAPER)
+    draw(ImageDraw.Draw(image), np.asarray(obs, np.float64).ravel())
+    return np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS))
+
+
+def _draw_car(pen: "ImageDraw", obs: np.ndarray) -> None:
+    scale = _OVERSAMPLED * 95
+
+    def at(x: float, up: float) -> tuple[float, float]:
+        return scale * (x + 0.5 * WIDTH * _OVERSAMPLED / scale), _OVERSAMPLED * (HEIGHT - 20) - scale * up
+
+    edge = mountain_car.EDGE
+    track = np.linspace(-edge, edge, 200)
+    pen.line([at(x, mountain_car.height(x)) for x in track], fill=_INK, width=2 * _OVERSAMPLED)
+    flag, base = mountain_car.FLAG, float(mountain_car.height(mountain_car.FLAG))
+    pen.line([at(flag, base), at(flag, base + 0.45)], fill=_INK, width=2 * _OVERSAMPLED)
+    pen.polygon([at(flag, base + 0.45), at(flag, base + 0.27), at(flag + 0.22, base + 0.36)], fill=_ACCENT)
+    x = float(obs[0])
+    slope = 0.5 * np.pi * np.sin(0.5 * np.pi * x)
+    along = np.array([1.0, slope]) / np.hypot(1.0, slope)
+    above = np.array([-along[1], along[0]])
+    middle = np.array([x, mountain_car.height(x)])
+    box = [middle + 0.2 * a * along + (0.05 + b) * above for a, b in ((-1, 0), (1, 0), (0.7, 0.15), (-0.7, 0.15))]
+    pen.polygon([at(*corner) for corner in box], fill=_BODY)
+    for side in (-0.12, 0.12):
+        u, v = at(*(middle + side * along + 0.05 * above))
+        radius = 0.05 * scale
+        pen.ellipse([u - radius, v - radius, u + radius, v + radius], fill=_INK)
+
+
+def _draw_pole(pen: "ImageDraw", obs: np.ndarray) -> None:
+    scale = _OVERSAMPLED * 60
+    x, cosine, sine = float(obs[0]), float(obs[2]), float(obs[3])
+    middle, level = 0.5 * WIDTH * _OVERSAMPLED, 0.55 * HEIGHT * _OVERSAMPLED
+    rail, tall = cart_pole_swingup.RAIL * scale, 0.15 * scale
+    pen.line([middle - rail, level, middle + rail, level], fill=_INK, width=2 * _OVERSAMPLED)
+    for end in (-rail, rail):
+        pen.line([middle + end, level - tall, middle + end, level + tall], fill=_INK, width=2 * _OVERSAMPLED)
+    u = middle + scale * x
+    pen.rectangle([u - 2 * tall, level - tall, u + 2 * tall, level + tall], fill=_BODY)
+    length = cart_pole_swingup.POLE_LENGTH * scale
+    tip = (u + length * sine, level - length * cosine)
+    paid = cosine > cart_pole_swingup.UPRIGHT_COSINE
+    pen.line([(u, level), tip], fill=_ACCENT if paid else _INK, width=5 * _OVERSAMPLED)
+    for centre, radius in (((u, level), 4 * _OVERSAMPLED), (tip, 5 * _OVERSAMPLED)):
+        pen.ellipse(
+            [centre[0] - radius, centre[1] - radius, centre[0] + radius, centre[1] + radius],
+            fill=_ACCENT if paid else _INK,
+        )
+
+
+def _draw_chain(pen: "ImageDraw", obs: np.ndarray) -> None:
+    columns, cell, first = 10, 20 * _OVERSAMPLED, 5 * _OVERSAMPLED
+    left, top = 0.5 * (WIDTH * _OVERSAMPLED - 10 * 1.5 * cell), 2 * cell
+    for state in range(50):
+        row, column = divmod(state, columns)
+        u, v = left + 1.5 * cell * column + first, top + 1.6 * cell * row
+        colour = _BODY if state == int(obs[0]) else _PALE
+        pen.rectangle([u, v, u + cell, v + cell], fill=colour, outline=_ACCENT if state in (0, 49) else _INK)
+
+
+_PAINTERS = {
+    "vime/MountainCar-v0": _draw_car,
+    "vime/SparseMountainCar-v0": _draw_car,
+    "vime/CartPoleSwingup-v0": _draw_pole,
+    "vime/SparseCartPoleSwingup-v0": _draw_pole,
+    "vime/SparseCartPoleSwingupWeak-v0": _draw_pole,
+    "vime/StochasticChain-v0": _draw_chain,
+}

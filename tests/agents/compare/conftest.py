@@ -1,0 +1,35 @@
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agents.compare.study import Study, open_study, run_folder
+from agents.config import RunConfig
+
+sys.path.insert(0, str(Path(__file__).parent))  # workers import `fake_runs` by this name too
+
+import fake_runs
+
+TASK = "vime/SparseMountainCar-v0"
+
+
+@pytest.fixture
+def study() -> Study:
+    """Two bonuses, three seeds, no work."""
+    return Study(tasks=(TASK,), bonuses=("none", "vime"), seeds=(0, 1, 2), base=RunConfig(task=TASK, steps=20_000))
+
+
+@pytest.fixture
+def make_finished(tmp_path: Path) -> Callable[..., Path]:
+    """Makes the folder of a study whose runs are all there: `vime` finds the reward and the control does not."""
+
+    def make(study: Study, *, without: int = 0) -> Path:
+        out = tmp_path / "study"
+        open_study(study, out)
+        for config in study.runs()[: len(study.runs()) - without]:
+            first = 3000 + 1000 * config.seed if config.bonus != "none" else None
+            fake_runs.leave_run(config, run_folder(out, config), first=first)
+        return out
+
+    return make

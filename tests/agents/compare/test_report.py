@@ -1,0 +1,221 @@
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import fake_runs
+import numpy as np
+import pytest
+
+from agents.compare import report, statistics
+from agents.compare.scores import BOOTSTRAP_SEED, read_runs, summarise
+from agents.compare.study import Study, run_folder
+from agents.config import RunConfig
+from vime import InvalidData, RunConflict
+
+Make = Callable[..., Path]
+
+
+class Page(HTMLParser):
+    """All tags of a page with their attributes, and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def summary(out: Path) -> dict[str, dict]:
+    return {row["bonus"]: row for row in json.loads((out / "summary.json").read_text())}
+
+
+def test_report_leaves_every_file(study: Study, make_finished: Make) -> None:
+    out = make_finished(study)
+    assert report(out) == out / "report.html"
+    names = {path.name for path in out.iterdir()}
+    assert names >= {"summary.json", "table.md", "scores.csv", "report.html", "curves.png", "coverage.png"}
+    assert names >= {"first_reward_steps.png", "bonus.png"}
+    assert not [name for name in names if name.startswith(".")]
+
+
+def test_summary_equals_what_the_scores_give_by_hand(study: Study, make_finished: Make) -> None:
+    out = make_finished(replace(study, seeds=(0, 1, 2, 3, 4)))
+    report(out)
+    lines = list(csv.DictReader((out / "scores.csv").open()))
+    for bonus, row in summary(out).items():
+        mine = [line for line in lines if line["bonus"] == bonus]
+        scores = np.array([float(line["final_return"]) for line in mine])
+        rng = np.random.default_rng(BOOTSTRAP_SEED)
+        low, high = statistics.interval(scores[:, None], statistics.iqm, rng=rng)
+        assert (row["iqm"], row["low"], row["high"]) == (statistics.iqm(scores), low, high)
+        assert row["seeds"] == len(mine) == 5
+        assert row["auc"] == pytest.approx(statistics.iqm(np.array([float(line["area"]) for line in mine])))
+    vime = summary(out)["vime"]
+    assert vime["iqm"] == 12.0  # 10 to 14, the outer two left out
+    assert vime["first_reward_median"] == 5000
+    assert vime["found"] == 5
+    assert vime["probability_of_improvement"] == 1.0
+    none = summary(out)["none"]
+    assert (none["iqm"], none["found"], none["first_reward_median"]) == (0.0, 0, None)
+    assert none["probability_of_improvement"] is None
+
+
+def test_a_row_does_not_depend_on_which_others_there_are(study: Study, make_finished: Make) -> None:
+    records = read_runs(make_finished(study))
+    alone = summarise([record for record in records if record.config.bonus == "none"])
+    assert alone == summarise(records)[:1]
+
+
+def test_page_refers_to_nothing_outside_and_inlines_every_image(study: Study, make_finished: Make) -> None:
+    page = Page(report(make_finished(study)))
+    kinds = {tag for tag, _ in page.tags}
+    assert not kinds & {"script", "link", "iframe", "object", "embed", "video", "audio", "source"}
+    images = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
+    assert len(images) >= 4
+    assert all(source.startswith(("data:image/png;base64,", "data:image/gif;base64,")) for source in images)
+    for _, attributes in page.tags:
+        assert not {"href", "srcset", "background", "action"} & set(attributes)
+    for outside in ("url(", "@import", "http:", "https:"):  # its style is part of its text
+        assert outside not in page.text
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+
+
+def test_same_study_gives_the_same_page(study: Study, make_finished: Make) -> None:
+    out = make_finished(study)
+    first = report(out).read_bytes()
+    assert report(out).read_bytes() == first
+
+
+def test_page_says_what_was_found_and_how_surely(study: Study, make_finished: Make) -> None:
+    text = Page(report(make_finished(study))).text
+    assert "vime found a reward on 3 of 3 seeds (median step 4,000) and ended at 11.0 per episode" in text
+    assert "the control (none) found a reward on 0 of 3 seeds and ended at 0.00 per episode" in text
+    assert "The whole interval of vime lies above that of the control" in text
+    assert "With 3 seeds this is a hint, not evidence" in text
+    assert "vime compare --tasks vime/SparseMountainCar-v0 --bonuses none vime --seeds 3 --steps 20000" in text
+
+
+def test_enough_seeds_are_not_called_a_hint(study: Study, make_finished: Make) -> None:
+    assert "hint" not in Page(report(make_finished(replace(study, seeds=(0, 1, 2, 3, 4))))).text
+
+
+def test_overlapping_intervals_are_said_to_overlap(study: Study, make_finished: Make) -> None:
+    out = make_finished(study)
+    for config in study.runs():
+        fake_runs.leave_run(config, run_folder(out, config), first=5000)
+    assert "overlap, so this study does not tell them apart" in Page(report(out)).text
+
+
+def test_study_without_any_reward_says_so(study: Study, make_finished: Make) -> None:
+    out = make_finished(study)
+    for config in study.runs():
+        fake_runs.leave_run(config, run_folder(out, config), first=None)
+    assert "No run saw a reward" in Page(report(out)).text
+
+
+def test_half_a_study_is_reported_with_its_gaps(study: Study, make_finished: Make) -> None:
+    out = make_finished(study, without=3)
+    under_way, failed, missing = study.runs()[3:]
+    fake_runs.leave_run(under_way, run_folder(out, under_way), finished=False)
+    fake_runs.leave_run(failed, run_folder(out, failed), finished=False)
+    (run_folder(out, failed) / "error.txt").write_text("Traceback\nValueError: <script>alert(1)</script>\n")
+    assert not run_folder(out, missing).exists()
+    page = Page(report(out))
+    for text in ("Failed: 1 of 6 runs", "Not finished: 1 of 6 runs", "Not begun: 1 of 6 runs"):
+        assert text in page.text
+        assert text in (out / "table.md").read_text()
+    assert "ValueError: <script>alert(1)</script>" in page.text  # as text, not as a script
+    assert "script" not in {tag for tag, _ in page.tags}
+    rows = summary(out)
+    assert [rows["none"][name] for name in ("seeds", "failed", "unfinished")] == [2, 1, 0]
+    assert [rows["vime"][name] for name in ("seeds", "failed", "unfinished")] == [1, 0, 2]
+    statuses = [line["status"] for line in csv.DictReader((out / "scores.csv").open())]
+    assert statuses == ["finished"] * 3 + ["unfinished", "failed", "missing"]
+
+
+def test_a_study_not_begun_is_reported(study: Study, make_finished: Make) -> None:
+    out = make_finished(study, without=6)
+    assert "no run has finished" in Page(report(out)).text
+    assert summary(out)["vime"]["iqm"] is None
+
+
+def test_a_run_without_an_episode_at_its_end_has_no_score(study: Study, make_finished: Make) -> None:
+    out = make_finished(study)
+    path = run_folder(out, study.runs()[1]) / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": None}))
+    assert "have no score" in Page(report(out)).text
+    assert (summary(out)["vime"]["seeds"], summary(out)["vime"]["unscored"]) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["result.json", "metrics.csv", "coverage.npz", "first_reward.npz", "config.json"])
+@pytest.mark.parametrize("keep", [0.0, 0.6])
+def test_files_cut_short_do_not_stop_the_report(study: Study, make_finished: Make, name: str, keep: float) -> None:
+    out = make_finished(study)
+    path = run_folder(out, study.runs()[1]) / name
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+    page = Page(report(out))
+    if name == "result.json":
+        assert "Failed: 1 of 6 runs" in page.text
+
+
+def test_a_folder_of_loose_runs_is_reported(tmp_path: Path) -> None:
+    for seed in (0, 4):
+        config = RunConfig(task="vime/SparseMountainCar-v0", seed=seed, steps=20_000, scale=0.5 + seed)
+        fake_runs.leave_run(config, tmp_path / f"try {seed}", first=100)
+    page = Page(report(tmp_path))
+    assert summary(tmp_path)["vime"]["seeds"] == 2
+    assert "There is no control" in page.text
+    assert "The runs differ in `scale` (0.5, 4.5)" in page.text
+
+
+def test_a_single_run_is_reported_without_an_interval(tmp_path: Path) -> None:
+    fake_runs.leave_run(RunConfig(task="vime/SparseMountainCar-v0", steps=20_000), tmp_path, first=100)
+    report(tmp_path)
+    text = (tmp_path / "table.md").read_text()
+    assert "| vime | 10.0 | - | 1 of 1 |" in text
+    assert "With 1 seed this is a hint" in text
+
+
+def test_algorithms_side_by_side_have_rows_and_labels_of_their_own(tmp_path: Path) -> None:
+    for algorithm in ("ppo", "a2c"):
+        config = RunConfig(task="vime/SparseMountainCar-v0", algorithm=algorithm, steps=20_000)
+        fake_runs.leave_run(config, tmp_path / algorithm, first=100)
+    report(tmp_path)
+    rows = json.loads((tmp_path / "summary.json").read_text())
+    assert [row["label"] for row in rows] == ["vime (a2c)", "vime (ppo)"]
+
+
+def test_task_of_others_is_reported_without_a_map(tmp_path: Path) -> None:
+    fake_runs.leave_run(RunConfig(task="CartPole-v1", steps=20_000), tmp_path, first=100)
+    report(tmp_path)
+    assert not (tmp_path / "coverage.png").exists()
+    assert (tmp_path / "curves.png").exists()
+
+
+def test_several_tasks_have_pictures_of_their_own(study: Study, make_finished: Make) -> None:
+    out = make_finished(replace(study, tasks=(*study.tasks, "CartPole-v1")))
+    report(out)
+    assert (out / "curves-vime-SparseMountainCar-v0.png").exists()
+    assert (out / "curves-CartPole-v1.png").exists()
+
+
+def test_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match="no study and no run"):
+        report(tmp_path)
+
+
+def test_damaged_description_is_refused(study: Study, make_finished: Make) -> None:
+    out = make_finished(study)
+    (out / "study.json").write_text("{")
+    with pytest.raises(RunConflict, match=r"study\.json cannot be read"):
+        report(out)

@@ -1,0 +1,21 @@
+import numpy as np
+import pytest
+
+import envs
+from envs.drawing import HEIGHT, WIDTH, frame
+
+DRAWN = [task for task in envs.TASKS if "HalfCheetah" not in task]
+
+
+@pytest.mark.parametrize("task", DRAWN)
+def test_a_picture_shows_the_state(task: str) -> None:
+    one, two = ([3], [4]) if "Chain" in task else ([0, 0, -1, 0, 0], [0.3, 0, 1, 0, 0])
+    pictures = [frame(task, np.array(obs)) for obs in (one, one, two)]
+    assert all(p.shape == (HEIGHT, WIDTH, 3) and p.dtype == np.uint8 for p in pictures)
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert (pictures[0] != pictures[2]).any()
+
+
+def test_other_tasks_are_not_drawn() -> None:
+    assert frame("vime/HalfCheetah-v0", np.zeros(20)) is None
+    assert frame("CartPole-v1", np.zeros(4)) is None
