@@ -76,13 +76,13 @@ def energy(x: Any, velocity: Any, angle: Any, spin: Any) -> Any:
 class CartPoleSwingup(ClassicEnv[np.ndarray]):
     """A pole hangs from a cart; swing it up and hold it there, paid by its height at every step.
 
-    | observation      | range     | unit  |   | action | range     | unit | effect             |
-    |------------------|-----------|-------|   |--------|-----------|------|--------------------|
-    | cart position    | -inf..inf | m     |   | force  | -10..10   | N    | pushes the cart    |
-    | cart velocity    | -inf..inf | m/s   |   |        |           |      | (cut to the range) |
-    | cosine of angle  | -1..1     | -     |   |        |           |      |                    |
-    | sine of angle    | -1..1     | -     |   |        |           |      |                    |
-    | angular velocity | -inf..inf | rad/s |   |        |           |      |                    |
+    | observation      | range     | unit  |   | action | range | unit | effect             |
+    |------------------|-----------|-------|   |--------|-------|------|--------------------|
+    | cart position    | -inf..inf | m     |   | force  | -1..1 | 10 N | pushes the cart    |
+    | cart velocity    | -inf..inf | m/s   |   |        |       |      | (cut to the range) |
+    | cosine of angle  | -1..1     | -     |   |        |       |      |                    |
+    | sine of angle    | -1..1     | -     |   |        |       |      |                    |
+    | angular velocity | -inf..inf | rad/s |   |        |       |      |                    |
 
     The angle is 0 upright and grows to the right. A step is 0.05 s.
 
@@ -103,7 +103,7 @@ class CartPoleSwingup(ClassicEnv[np.ndarray]):
     observation_space = spaces.Box(
         np.array([-np.inf, -np.inf, -1, -1, -np.inf], np.float32), np.array([np.inf, np.inf, 1, 1, np.inf], np.float32)
     )
-    action_space = motor_space(MOTOR)
+    action_space = motor_space()
 
     def start(self, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> State:
         """Returns the state of new episodes: anywhere near hanging, and moving."""
@@ -136,13 +136,13 @@ class CartPoleSwingup(ClassicEnv[np.ndarray]):
 class SparseCartPoleSwingup(CartPoleSwingup):
     """As `CartPoleSwingup`, but paid only while the pole stands.
 
-    | observation      | range     | unit  |   | action | range     | unit | effect             |
-    |------------------|-----------|-------|   |--------|-----------|------|--------------------|
-    | cart position    | -inf..inf | m     |   | force  | -10..10   | N    | pushes the cart    |
-    | cart velocity    | -inf..inf | m/s   |   |        |           |      | (cut to the range) |
-    | cosine of angle  | -1..1     | -     |   |        |           |      |                    |
-    | sine of angle    | -1..1     | -     |   |        |           |      |                    |
-    | angular velocity | -inf..inf | rad/s |   |        |           |      |                    |
+    | observation      | range     | unit  |   | action | range | unit | effect             |
+    |------------------|-----------|-------|   |--------|-------|------|--------------------|
+    | cart position    | -inf..inf | m     |   | force  | -1..1 | 10 N | pushes the cart    |
+    | cart velocity    | -inf..inf | m/s   |   |        |       |      | (cut to the range) |
+    | cosine of angle  | -1..1     | -     |   |        |       |      |                    |
+    | sine of angle    | -1..1     | -     |   |        |       |      |                    |
+    | angular velocity | -inf..inf | rad/s |   |        |       |      |                    |
 
     Reward: 1 on every step that arrives with the cosine of the angle above 0.8 and the cart on the rail, else 0.
     Start: position U(-1, 1), velocity U(-2, 2), angle U(pi - 1, pi + 1), angular velocity U(-3, 3).
@@ -150,7 +150,8 @@ class SparseCartPoleSwingup(CartPoleSwingup):
 
     Versions: v0, the first.
     References: Houthooft et al. 2016 (arXiv 1605.09674), the second sparse task.
-    Differs from the paper: as `CartPoleSwingup` does.
+    Differs from the paper: as `CartPoleSwingup` does, and its actions are shares of the force here too; the paper's
+    sparse scripts took newtons, so that a policy of deviation 1 had a tenth of the motor.
     """
 
     TASK: ClassVar[str] = "vime/SparseCartPoleSwingup-v0"
@@ -164,13 +165,13 @@ class SparseCartPoleSwingup(CartPoleSwingup):
 class SparseCartPoleSwingupWeak(SparseCartPoleSwingup):
     """As `SparseCartPoleSwingup`, but hanging at rest, and with a motor of 2 N: random actions never find it.
 
-    | observation      | range     | unit  |   | action | range   | unit | effect             |
-    |------------------|-----------|-------|   |--------|---------|------|--------------------|
-    | cart position    | -inf..inf | m     |   | force  | -2..2   | N    | pushes the cart    |
-    | cart velocity    | -inf..inf | m/s   |   |        |         |      | (cut to the range) |
-    | cosine of angle  | -1..1     | -     |   |        |         |      |                    |
-    | sine of angle    | -1..1     | -     |   |        |         |      |                    |
-    | angular velocity | -inf..inf | rad/s |   |        |         |      |                    |
+    | observation      | range     | unit  |   | action | range | unit | effect             |
+    |------------------|-----------|-------|   |--------|-------|------|--------------------|
+    | cart position    | -inf..inf | m     |   | force  | -1..1 | 2 N  | pushes the cart    |
+    | cart velocity    | -inf..inf | m/s   |   |        |       |      | (cut to the range) |
+    | cosine of angle  | -1..1     | -     |   |        |       |      |                    |
+    | sine of angle    | -1..1     | -     |   |        |       |      |                    |
+    | angular velocity | -inf..inf | rad/s |   |        |       |      |                    |
 
     Reward: 1 on every step that arrives with the cosine of the angle above 0.8 and the cart on the rail, else 0.
     Start: each of the four numbers of the state within 0.01 of hanging at rest in the middle, uniformly.
@@ -185,7 +186,6 @@ class SparseCartPoleSwingupWeak(SparseCartPoleSwingup):
     MOTOR: ClassVar[float] = 2.0
     REST_NOISE: ClassVar[float] = 0.01
     """m, m/s, rad, rad/s"""
-    action_space = motor_space(MOTOR)
 
     def start(self, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> State:
         """Returns the state of new episodes: hanging at rest, but for a little noise."""

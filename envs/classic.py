@@ -162,13 +162,15 @@ def _number(part: Any) -> int | float:
     return part.item() if isinstance(part, np.generic) else part
 
 
-def motor_space(limit: float) -> spaces.Box:
-    """Returns the action space of one motor of +-`limit` newtons."""
-    return spaces.Box(-limit, limit, (1,), np.float32)
+def motor_space() -> spaces.Box:
+    """Returns the action space of one motor: the share, -1 to 1, of its largest force."""
+    return spaces.Box(-1, 1, (1,), np.float32)
 
 
-def force(actions: Any, limit: float) -> Any:
-    """Returns the force of one motor, in N, cut to +-`limit`: a float of an action `(1,)`, `(n,)` of a batch `(n, 1)`.
+def force(actions: Any, largest: float) -> Any:
+    """Returns the force of one motor, in N, of an action `(1,)` as a float, of a batch `(n, 1)` as `(n,)`.
+
+    An action is the share of the `largest` force, in N, and is cut to -1..1.
 
     Raises:
         gymnasium.error.InvalidAction: an action is NaN, infinite or of another shape.
@@ -177,14 +179,14 @@ def force(actions: Any, limit: float) -> Any:
     if len(shape) == 1 and shape[0] == 1:
         value = float(actions[0])
         if not math.isfinite(value):
-            raise error.InvalidAction(f"An action must be a finite force; got {value}: has the policy diverged?")
-        return min(max(value, -limit), limit)
+            raise error.InvalidAction(f"An action must be a finite number; got {value}: has the policy diverged?")
+        return largest * min(max(value, -1.0), 1.0)
     if len(shape) != 2 or shape[1] != 1:
         raise error.InvalidAction(f"Actions have the shape (1,), or (copies, 1) for many; got {shape}.")
     column = np.asarray(actions, dtype=np.float64)[:, 0]
     if not np.isfinite(column).all():
         copy = int(np.flatnonzero(~np.isfinite(column))[0])
         raise error.InvalidAction(
-            f"An action must be a finite force; copy {copy} got {column[copy]}: has the policy diverged?"
+            f"An action must be a finite number; copy {copy} got {column[copy]}: has the policy diverged?"
         )
-    return np.clip(column, -limit, limit)
+    return np.clip(column, -1, 1) * largest

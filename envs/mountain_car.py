@@ -91,7 +91,7 @@ class MountainCar(ClassicEnv[np.ndarray]):
     TASK: ClassVar[str] = "vime/MountainCar-v0"
     FIELDS = ("x", "speed")
     observation_space = spaces.Box(np.array([-2.5, -np.inf], np.float32), np.array([2.5, np.inf], np.float32))
-    action_space = motor_space(MOTOR)
+    action_space = motor_space()
 
     def start(self, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> State:
         """Returns the state of new episodes: in the valley, moving."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.compare.scores import RunRecord
+from agents.compare.scores import RunRecord, read_arrays
 from agents.compare.study import CONTROL
 
 EPISODE_FILE = "first_reward.npz"
@@ -39,13 +39,10 @@ def animate(task: str, path: Path) -> bytes | None:
     """Returns a GIF of at most `MAX_BYTES` of the episode in `path`; None where the task cannot be drawn."""
     from envs.drawing import frame
 
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            observations, rewards = file["obs"], file["reward"]
-    except (OSError, ValueError, KeyError, EOFError):
+    arrays = read_arrays(path)
+    if arrays is None or not {"obs", "reward"} <= arrays.keys() or len(arrays["obs"]) == 0:
         return None  # cut short by a crash: the report does without
-    if len(observations) == 0:
-        return None
+    observations, rewards = arrays["obs"], arrays["reward"]
     paid = np.concatenate([[False], np.cumsum(rewards > 0) > 0])  # observation i+1 is what reward i was paid for
     for shrink in (1, 2, 4, 8):
         stride = max(1, -(-len(observations) // (MAX_FRAMES // shrink)))

@@ -9,12 +9,13 @@ import numpy as np
 
 from agents.compare import animation, plots
 from agents.compare.page import Content, Picture, html
-from agents.compare.scores import RunRecord, read_runs, scores_csv, study_of, summarise
+from agents.compare.scores import RunRecord, read_arrays, read_runs, scores_csv, study_of, summarise
 from agents.compare.study import slug, write
 from agents.compare.wording import gaps, headline, markdown
 
 SUMMARY_FILE = "summary.json"
 PAGE_FILE = "report.html"
+COVERAGE_FILE = "coverage.npz"
 
 
 def report(out: Path) -> Path:
@@ -90,21 +91,9 @@ def _coverage(task: str, runs: dict[str, list[RunRecord]]) -> bytes | None:
         return None
     sums = {}
     for label, records in runs.items():
-        counts = [visits for record in records if (visits := _visits(record.folder / "coverage.npz")) is not None]
+        read = (read_arrays(record.folder / COVERAGE_FILE) for record in records)
+        counts = [arrays["counts"] for arrays in read if arrays is not None and "counts" in arrays]
         fitting = [visits for visits in counts if visits.shape == tuple(plane.bins)]
         if fitting:
             sums[label] = np.sum(fitting, axis=0)
     return plots.coverage_maps(task, sums, plane)
-
-
-def _visits(path: Path) -> np.ndarray | None:
-    """Returns the counts that a run left; None where there are none that can be read."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["counts" if "counts" in file.files else file.files[0]]
-    except (OSError, ValueError, EOFError, IndexError):
-        return None
-    except Exception as error:  # a zip cut short raises an error of a module that numpy hides
-        if type(error).__name__ == "BadZipFile":
-            return None
-        raise

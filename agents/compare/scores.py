@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -101,6 +102,15 @@ def read_run(folder: Path, config: RunConfig) -> RunRecord:
     if (folder / "result.json").exists():
         return RunRecord(**common, status="failed", error="result.json is there, but it cannot be read.")
     return RunRecord(**common, status="unfinished" if folder.exists() else "missing")
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """Returns the arrays in an `.npz` file; None where there is none that can be read whole."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return None
 
 
 def summarise(records: Sequence[RunRecord]) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def test_steps_follow_the_mass_matrix_formulation() -> None:
     for step in range(20):
         force = float(np.float32(4 * math.sin(step)))
         exact = fine(mass_matrix, exact, force)
-        obs = env.step(np.array([force], np.float32))[0]
+        obs = env.step(np.array([force / 10], np.float32))[0]
     x, velocity, angle, spin = exact
     np.testing.assert_allclose(obs, [x, velocity, math.cos(angle), math.sin(angle), spin], atol=2e-3)
 
@@ -85,7 +85,7 @@ def pump(obs: np.ndarray, motor: float) -> np.ndarray:
     lacking = 0.5 - (0.5 * 0.1 / 3 * spin**2 + 0.5 * cosine)
     swing = -motor * np.sign(spin * cosine * lacking) * np.minimum(1, 5 * np.abs(lacking)) - 0.5 * (x + velocity)
     hold = 12 * np.arctan2(sine, cosine) + 2.5 * spin + x + 1.5 * velocity
-    return np.clip(np.where(cosine > 0.9, hold, swing), -motor, motor)[:, None]
+    return np.clip(np.where(cosine > 0.9, hold, swing) / motor, -1, 1)[:, None]
 
 
 def test_two_newtons_suffice_to_swing_up() -> None:
@@ -103,7 +103,7 @@ def test_random_actions_never_swing_up_with_two_newtons() -> None:
     carts = envs.ClassicVectorEnv(envs.SparseCartPoleSwingupWeak, 1000)
     carts.reset(seed=0)
     rng = np.random.default_rng(0)
-    assert not any(carts.step(rng.uniform(-2, 2, (1000, 1)))[1].any() for _ in range(500))
+    assert not any(carts.step(rng.uniform(-1, 1, (1000, 1)))[1].any() for _ in range(500))
 
 
 def test_the_sparse_tasks_pay_while_the_pole_stands_on_the_rail() -> None:
@@ -142,4 +142,5 @@ def test_starts_are_those_of_the_paper_and_the_weak_one_hangs_at_rest() -> None:
 
 
 def test_the_motors_are_ten_newtons_and_two() -> None:
-    assert [float(task().action_space.high[0]) for task in ALL] == [10, 10, 2]
+    assert [task().control(np.ones(1)) for task in ALL] == [10, 10, 2]
+    assert [task().control(np.full(1, -7.0)) for task in ALL] == [-10, -10, -2]

@@ -1,0 +1,74 @@
+"""Small runs, and what must be equal between a run that was stopped and one that was not."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agents.config import RunConfig
+
+CLOCKS = ("cpu_seconds", "wall_seconds", "peak_memory_mb", "resumed")
+NET = {"policy_kwargs": {"net_arch": [16]}}
+ON_POLICY = ("ppo", "a2c", "trpo", "recurrent-ppo")
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "ppo": ("CartPole-v1", {"n_steps": 64, "batch_size": 64, "n_epochs": 2}),
+    "a2c": ("CartPole-v1", {}),
+    "trpo": ("Pendulum-v1", {"n_steps": 64}),
+    "recurrent-ppo": (
+        "CartPole-v1",
+        {"n_steps": 32, "batch_size": 64, "n_epochs": 1, "policy_kwargs": {"net_arch": [16], "lstm_hidden_size": 8}},
+    ),
+    "sac": ("Pendulum-v1", {"learning_starts": 100, "batch_size": 16}),
+    "td3": ("Pendulum-v1", {"learning_starts": 100, "batch_size": 16}),
+    "ddpg": (
+        "Pendulum-v1",
+        {"learning_starts": 100, "batch_size": 16, "action_noise": {"kind": "ornstein-uhlenbeck", "sigma": 0.2}},
+    ),
+    "dqn": ("CartPole-v1", {"learning_starts": 100, "batch_size": 16}),
+}
+
+
+def small(algorithm: str = "ppo", **changes: Any) -> RunConfig:
+    """A run of a second or two; `changes` are fields of the configuration."""
+    task, settings = CASES[algorithm]
+    on_policy = algorithm in ON_POLICY
+    usual: dict[str, Any] = {
+        "task": task,
+        "algorithm": algorithm,
+        "bonus": "none",
+        "steps": 2048 if on_policy else 600,
+        "environments": 4 if on_policy else None,
+        "seed": 3,
+        "algorithm_settings": {**NET, **settings},
+    }
+    return RunConfig(**usual | changes)
+
+
+def differences(first: Any, second: Any, where: str = "") -> list[str]:
+    """Where two checkpoints differ in a single bit; the times of episodes, which are clock times, aside."""
+    if isinstance(first, torch.Tensor):
+        same = first.dtype == second.dtype and first.shape == second.shape
+        return [] if same and torch.equal(_bytes(first), _bytes(second)) else [where]
+    if isinstance(first, dict):
+        if first.keys() != second.keys():
+            return [f"{where} has other keys"]
+        return [d for key in first if key != "t" for d in differences(first[key], second[key], f"{where}/{key}")]
+    if isinstance(first, (list, tuple)):
+        if len(first) != len(second):
+            return [f"{where} has another length"]
+        pairs = enumerate(zip(first, second, strict=True))
+        return [d for i, (a, b) in pairs for d in differences(a, b, f"{where}/{i}")]
+    return [] if first == second or (first != first and second != second) else [where]
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
+def assert_same_run(first: Path, second: Path, result: dict[str, Any], again: dict[str, Any]) -> None:
+    """Fails unless rows, weights, everything that a checkpoint holds, and the results are equal, clocks aside."""
+    assert (first / "metrics.csv").read_bytes() == (second / "metrics.csv").read_bytes()
+    one, two = (torch.load(out / "checkpoint.pt", weights_only=True) for out in (first, second))
+    for part in ("learner", "progress", "volatile"):
+        assert differences(one[part], two[part], part) == []
+    assert {k: v for k, v in result.items() if k not in CLOCKS} == {k: v for k, v in again.items() if k not in CLOCKS}
