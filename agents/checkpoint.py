@@ -112,7 +112,7 @@ def load_run(model: BaseAlgorithm, state: Mapping[str, Any], seed: int) -> str |
     Args:
         model: freshly built for the same configuration.
         state: the saved learner and progress.
-        seed: for environments that must start a new episode because they could not be saved.
+        seed: of the run, from which environments that could not be saved draw their new episodes.
 
     Returns:
         None where everything continues; else why the environments were reset.
@@ -146,7 +146,8 @@ def load_run(model: BaseAlgorithm, state: Mapping[str, Any], seed: int) -> str |
         _load_memory(model, progress["memory"])
         if progress["environments"] is None:
             recorder.forget_unfinished()
-            env.seed(seed)  # type: ignore[union-attr]
+            fresh = np.random.SeedSequence([seed, model.num_timesteps]).generate_state(1)[0]
+            env.seed(int(fresh) // 2)  # type: ignore[union-attr] # half: there is room for one more per copy
             model._last_obs = env.reset()  # type: ignore[union-attr,assignment]
             model._last_episode_starts = np.ones(model.n_envs, dtype=bool)
             normaliser = model.get_vec_normalize_env()

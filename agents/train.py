@@ -16,7 +16,15 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
 from agents.callbacks import Interrupts, Progress, RunCallback, Stop
-from agents.checkpoint import find_recorder, load_run, read_checkpoint, save_learner, save_progress, write_checkpoint
+from agents.checkpoint import (
+    find_recorder,
+    fitting,
+    load_run,
+    read_checkpoint,
+    save_learner,
+    save_progress,
+    write_checkpoint,
+)
 from agents.config import RunConfig
 from agents.evaluate import EPISODES, play
 from agents.factory import make_model, make_task
@@ -111,6 +119,7 @@ class _Run:
                     volatile=volatile,
                 )
                 callback.row_step = self.row_step
+                callback.init_callback(self.model)  # a run that has learnt all it should never does so itself
                 self.callback = callback
                 if not self._learn(interrupts):
                     callback.show()
@@ -154,10 +163,12 @@ class _Run:
             self.metrics.start()
             write_json(self.folder.path("versions.json"), now)
             return None
-        reason = load_run(self.model, state, _fresh_seed(self.config.seed, state))
-        run = state["run"]
-        self.clocks = {"wall": float(run["wall_seconds"]), "cpu": float(run["cpu_seconds"])}
-        self.resumed, self.exact, self.row_step = run["resumed"] + 1, run["exact"], run["row_step"]
+        reason = load_run(self.model, state, self.config.seed)
+        with fitting():
+            run, volatile = state["run"], state["volatile"]
+            self.clocks = {"wall": float(run["wall_seconds"]), "cpu": float(run["cpu_seconds"])}
+            self.resumed, self.exact, self.row_step = int(run["resumed"]) + 1, bool(run["exact"]), int(run["row_step"])
+            rows = str(run["metrics"])
         if reason is not None and self.model.num_timesteps < self.config.steps:
             self.exact = False
             log.warning("The run continues with new episodes, so not exactly: its task cannot be saved (%s).", reason)
@@ -167,8 +178,8 @@ class _Run:
             self.exact = False
             log.warning("The run continues on other ground, and may not continue exactly: %s.", "; ".join(different))
             write_json(record, now)
-        self.metrics.start(run["metrics"])
-        return state["volatile"]
+        self.metrics.start(rows)
+        return volatile
 
     def _checkpoint(self) -> None:
         state = {
@@ -231,12 +242,6 @@ class _Run:
         }
         write_json(self.folder.path("result.json"), result)
         return result
-
-
-def _fresh_seed(seed: int, state: dict[str, Any]) -> int:
-    """A seed for environments that cannot continue, another one at every step of the run."""
-    step = int(state["progress"]["counters"]["num_timesteps"])
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0]) // 2  # room for one more per copy
 
 
 def _save_arrays(folder: RunFolder, model: BaseAlgorithm) -> None:

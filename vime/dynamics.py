@@ -155,16 +155,16 @@ class DynamicsModel:
         settings = self.settings
         share = min(settings.minibatch / max(len(pool), 1), 1.0)
         budget = settings.updates if budget is None else budget
-        loss = torch.zeros((), device=settings.device)
-        with torch.enable_grad():
-            for _ in range(budget):
-                x, y = self.standardise(Rows(**pool.sample(settings.minibatch, self.generator)))
-                loss = self.network.negative_bound(x, y, share, self.generator)
-                self.optimiser.zero_grad(set_to_none=False)
-                loss.backward()
-                self.optimiser.step()
+        rows = None
+        for _ in range(budget):
+            rows = self.standardise(Rows(**pool.sample(settings.minibatch, self.generator)))
+            self.network.set_gradients(*rows, share, self.generator)
+            self.optimiser.step()
+        if rows is None:
+            return {}
+        loss = self.network.negative_bound(*rows, share, self.generator).detach()
         return {
-            "loss": float(loss.detach()) / settings.minibatch,
+            "loss": float(loss) / settings.minibatch,
             "posterior_std": self.network.posterior_std(),
             "noise_std": float(self.network.noise_variance.detach().sqrt().mean()),
         }

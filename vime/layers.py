@@ -100,6 +100,38 @@ class BayesianLinear(nn.Module):
             self.bias_mean, self.bias_std, 0.0, prior_std
         )
 
+    def set_gradients(
+        self,
+        entering: Float[Tensor, "n d"],
+        slope: Float[Tensor, "n k"],
+        variance_slope: Float[Tensor, "n k"],
+        weight_std: Float[Tensor, "k d"],
+        bias_std: Float[Tensor, " k"],
+        divergence_weight: float,
+        prior_std: float,
+    ) -> None:
+        """Sets the gradients of the parameters for a loss and `divergence_weight` x the divergence from the prior.
+
+        Args:
+            entering: the layer's input.
+            slope: slope of the loss for the mean of the output.
+            variance_slope: twice its slope for the variance of the output.
+            weight_std: the deviations as they are.
+            bias_std: the same for the biases.
+            divergence_weight: weight of the divergence from N(0, prior_std²).
+            prior_std: deviation of the prior.
+        """
+        pull = divergence_weight / prior_std**2
+        self.weight_mean.grad = (slope.T @ entering).add_(self.weight_mean, alpha=pull)
+        self.bias_mean.grad = slope.sum(0).add_(self.bias_mean, alpha=pull)
+        widths = (
+            (self.weight_rho, weight_std, variance_slope.T @ entering.square()),
+            (self.bias_rho, bias_std, variance_slope.sum(0)),
+        )
+        for rho, std, square_slope in widths:
+            std_slope = square_slope.add_(pull).mul_(std).sub_(divergence_weight / std)
+            rho.grad = std_slope.mul_(-torch.expm1(-std))  # d softplus(rho) / d rho = 1 - exp(-softplus(rho))
+
     def extra_repr(self) -> str:
         """Sizes and starting deviation."""
         return f"{self.weight_mean.shape[1]}, {self.weight_mean.shape[0]}, std={self.std}"

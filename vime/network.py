@@ -158,6 +158,58 @@ class BayesianMLP(nn.Module):
         return divergence_weight * self.divergence() - likelihood
 
     @torch.no_grad()
+    def set_gradients(
+        self,
+        x: Float[Tensor, "n d"],
+        y: Float[Tensor, "n k"],
+        divergence_weight: float,
+        generator: torch.Generator | None = None,
+        *,
+        samples: int = 1,
+        shared_noise: bool = False,
+    ) -> None:
+        """Sets the gradient of every parameter to that of `negative_bound`, in closed form.
+
+        The same draws give the numbers that autograd gives, at a fraction of its cost: a network this small spends
+        most of its time between the operations.
+        """
+        rows = len(x)
+        if samples > 1:
+            x, y = x.repeat(samples, 1), y.repeat(samples, 1)
+        trace: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | tuple[Tensor]] = []
+        h = x
+        for i, layer in enumerate(self.layers):
+            h = h.relu_() if i else h
+            if isinstance(layer, BayesianLinear):
+                weight_std, bias_std = layer.weight_std, layer.bias_std
+                std = F.linear(h.square(), weight_std.square(), bias_std.square()).sqrt_()
+                drawn = (samples, 1 if shared_noise else rows, std.shape[-1])
+                noise = torch.randn(drawn, generator=generator, device=x.device, dtype=std.dtype)
+                noise = noise.expand(samples, rows, -1).reshape(std.shape)
+                trace.append((h, std, noise, weight_std, bias_std))
+                h = F.linear(h, layer.weight_mean, layer.bias_mean).addcmul_(std, noise)
+            else:
+                trace.append((h,))
+                h = layer(h)
+        error, variance = h.sub_(y), self.noise_variance
+        if self.learn_noise:
+            slope_variance = (len(x) - error.square().sum(0) / variance) / variance * (0.5 / samples)
+            self.noise.grad = slope_variance * 2 * variance.sqrt() * torch.sigmoid(self.noise)
+        slope = error.mul_(1 / (variance * samples))
+        for i in reversed(range(len(self.layers))):
+            layer, (entering, *drawn) = self.layers[i], trace[i]
+            if isinstance(layer, BayesianLinear):
+                std, noise, weight_std, bias_std = drawn
+                twice = (slope * noise).div_(std)  # the slope for the variance of the output, twice
+                layer.set_gradients(entering, slope, twice, weight_std, bias_std, divergence_weight, self.prior_std)
+                back = torch.addcmul(slope @ layer.weight_mean, twice @ weight_std.square(), entering) if i else None
+            else:
+                layer.weight.grad, layer.bias.grad = slope.T @ entering, slope.sum(0)
+                back = slope @ layer.weight if i else None
+            if back is not None:
+                slope = back.mul_(entering.sign())  # a ReLU: 1 where something entered, else 0
+
+    @torch.no_grad()
     def posterior_std(self) -> float:
         """Returns the mean posterior deviation over all Gaussian weights and biases."""
         parts = [

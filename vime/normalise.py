@@ -10,6 +10,7 @@ from torch import Tensor
 from vime.errors import InvalidSettings
 
 TINY = 1e-12
+MEASURABLE = 32  # bonuses whose spread tells something about the rollout they come from
 FLAT = 0.01  # bonuses that hardly differ are not blown up: a yardstick is at least this share of their mean
 
 
@@ -104,15 +105,16 @@ class Yardstick:
     def length(self, raw: Float[Tensor, " n"]) -> float:
         """Returns what to divide the bonuses `raw` by, as things stand; changes nothing.
 
-        Before the first `commit` that is the length of all that is pending together with `raw`.
+        A batch that is large enough to be measured counts as the latest of the history. Before there is any history it
+        is the length of all that is pending together with `raw`.
         """
+        now = [self.measure(raw)] if len(raw) >= MEASURABLE else []
         if self.scaling.rule == "median":
-            recent = [*self.recent[-(self.scaling.window - 1) :], self.measure(raw)] if len(raw) > 1 else self.recent
-            if recent:
-                return sum(recent) / len(recent)
-        elif self.count:
-            return self.total / self.count
-        return self.measure(torch.cat([*self.pending, raw]))
+            recent = [*self.recent, *now][-self.scaling.window :]
+            total, count = sum(recent), len(recent)
+        else:
+            total, count = self.total + sum(now), self.count + len(now)
+        return total / count if count else self.measure(torch.cat([*self.pending, raw]))
 
     def observe(self, raw: Float[Tensor, " n"]) -> None:
         """Keeps `n` bonuses for the next `commit`."""

@@ -72,10 +72,14 @@ def _gif(pictures: list[np.ndarray], milliseconds: int) -> bytes:
     images = [Image.fromarray(pixels) for pixels in pictures]
     for image in images:
         image.thumbnail((MAX_SIDE, MAX_SIDE))
-    # one palette for all, from first and last frame: colours do not flicker, and equal pixels are stored once
-    sample = Image.new("RGB", (images[0].width, 2 * images[0].height))
+    # one palette for all, so that colours do not flicker and equal pixels are stored once: from first and last
+    # frame, and with patches of the colours of the bar, which are too rare there to get a place
+    width, height = images[0].size
+    sample = Image.new("RGB", (width, 3 * height))
     sample.paste(images[0], (0, 0))
-    sample.paste(images[-1], (0, images[0].height))
+    sample.paste(images[-1], (0, height))
+    for i, colour in enumerate((PAID, UNPAID, REST)):
+        sample.paste(colour, (i * width // 3, 2 * height, (i + 1) * width // 3, 3 * height))
     palette = sample.quantize(PALETTE_COLOURS)
     flat = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     durations = [milliseconds] * (len(flat) - 1) + [HOLD_MILLISECONDS]

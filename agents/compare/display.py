@@ -19,8 +19,10 @@ PLAIN_SECONDS = 30.0
 """How often plain lines tell of runs that are under way."""
 EIGHTHS = " ▏▎▍▌▋▊▉"
 HEIGHTS = " ▁▂▃▄▅▆▇"
-BAR_CELLS = 40
-"""Cells for the bars of all seeds of a row; with many seeds each gets one cell, filled from below."""
+BAR_CELLS = 45
+"""Most cells for the bars of all seeds of a row; with many seeds each gets one cell, filled from below."""
+OTHER_CELLS = 32
+"""What the table takes beside names and bars: two columns of figures, and lines."""
 COLOURS = {"waiting": "bright_black", "running": "cyan", "finished": "green", "failed": "red"}
 
 
@@ -59,15 +61,18 @@ class Display:
         """Returns the live table: a row per task and bonus, and a line on the whole study."""
         table = Table(title=self.title, title_justify="left", expand=False)
         for name in ("task", "bonus", "seeds"):
-            table.add_column(name, no_wrap=name == "seeds")
-        for name in ("return so far", "reward found"):
-            table.add_column(name, justify="right")
-        for (task, bonus), runs in _grouped(states).items():
+            table.add_column(name, no_wrap=name != "seeds")
+        for name in ("return", "found"):
+            table.add_column(name, justify="right", no_wrap=True)
+        groups = _grouped(states)
+        names = max(len(task) for task, _ in groups) + max(len(bonus) for _, bonus in groups)
+        room = min(BAR_CELLS, self.console.width - names - OTHER_CELLS)
+        for (task, bonus), runs in groups.items():
             returns = [state.episode_return for state in runs if state.episode_return is not None]
             found = sum(state.first_reward_step is not None for state in runs)
             begun = sum(state.status != "waiting" or state.step > 0 for state in runs)
             middle = score(iqm(np.array(returns)) if returns else None)
-            table.add_row(task, bonus, _bars(runs), middle, f"{found} of {begun}" if begun else "-")
+            table.add_row(task, bonus, _bars(runs, room), middle, f"{found} of {begun}" if begun else "-")
         failed = [state for state in states if state.status == "failed"]
         lines = [Text(self._summary(states))]
         lines += [Text(f"failed: {_name(state)}: {state.message}", style="red") for state in failed[:5]]
@@ -110,14 +115,14 @@ class Display:
 def _grouped(states: Sequence[RunState]) -> dict[tuple[str, str], list[RunState]]:
     groups: dict[tuple[str, str], list[RunState]] = {}
     for state in states:
-        groups.setdefault((state.config.task, state.config.bonus), []).append(state)
+        groups.setdefault((state.config.task.removeprefix("vime/"), state.config.bonus), []).append(state)
     return groups
 
 
-def _bars(runs: Sequence[RunState]) -> Text:
-    """Returns a bar for every seed, its colour the status of the run."""
-    width = min(8, BAR_CELLS // len(runs) - 1)
-    text = Text()
+def _bars(runs: Sequence[RunState], room: int) -> Text:
+    """Returns a bar for every seed, its colour the status of the run, in `room` cells or else on several lines."""
+    width = min(8, room // len(runs) - 1)
+    text = Text(overflow="fold")
     for state in runs:
         part = 1.0 if state.status == "finished" else min(1.0, state.step / state.config.steps)
         colour = COLOURS[state.status]

@@ -107,9 +107,7 @@ class Study:
             if field.name in GRID or (value == getattr(usual, field.name) and field.name != "steps"):
                 continue
             flag = "--" + field.name.replace("_", "-")
-            if isinstance(value, bool):
-                words.append(flag if value else "--no-" + flag[2:])
-            elif isinstance(value, dict):
+            if isinstance(value, dict):
                 words += [flag, *(f"{key}={json.dumps(item)}" for key, item in value.items())]
             else:
                 words += [flag, str(value)]

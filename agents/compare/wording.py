@@ -48,14 +48,14 @@ TERMINAL_HEADERS = {
 
 
 def cells(row: Row) -> dict[str, str]:
-    """Returns the row as text, one entry for every column of `HEADERS`."""
+    """Returns the row as text, one entry for every column of `HEADERS`, in their order."""
     missing = {"failed": row["failed"], "unfinished": row["unfinished"], "without a score": row["unscored"]}
     notes = [f"{count} {what}" for what, count in missing.items() if count]
     improvement = _number(row["probability_of_improvement"], ".2f")
     if row["probability_of_improvement"] is not None and row["seeds"] > 1:
         improvement += f" ({row['improvement_low']:.2f} to {row['improvement_high']:.2f})"
     first = _number(row["first_reward_median"], ",.0f")
-    return {
+    text = {
         "task": row["task"],
         "bonus": label(row),
         "iqm": score(row["iqm"]),
@@ -67,6 +67,7 @@ def cells(row: Row) -> dict[str, str]:
         "cpu": _number(row["cpu_seconds"], ".0f"),
         "seeds": f"{row['seeds']}" + (f" ({', '.join(notes)})" if notes else ""),
     }
+    return {name: text[name] for name in HEADERS}
 
 
 def score(value: float | None) -> str:
@@ -136,6 +137,10 @@ def _verdict(task: str, rows: Sequence[Row]) -> str:
         text += " No run saw a reward, so they cannot be told apart."
     elif control and curious and min(control["seeds"], curious[0]["seeds"]) > 1:
         text += " " + _comparison(curious[0], control)
+    short = [(row, row["failed"] + row["unfinished"] + row["unscored"]) for row in rows]
+    left_out = [f"{count} of {count + row['seeds']} of {label(row)}" for row, count in short if count]
+    if left_out:
+        text += f" Runs that failed or are not finished are not counted: {', '.join(left_out)}."
     counts = [row["seeds"] for row in scored]
     if min(counts) < FEW_SEEDS:
         few = "With" if len(set(counts)) == 1 else "With as few as"

@@ -18,13 +18,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "CartPole-v1",
         {"n_steps": 32, "batch_size": 64, "n_epochs": 1, "policy_kwargs": {"net_arch": [16], "lstm_hidden_size": 8}},
     ),
-    "sac": ("Pendulum-v1", {"learning_starts": 100, "batch_size": 16}),
-    "td3": ("Pendulum-v1", {"learning_starts": 100, "batch_size": 16}),
+    "sac": ("Pendulum-v1", {"learning_starts": 50, "batch_size": 16}),
+    "td3": ("Pendulum-v1", {"learning_starts": 50, "batch_size": 16}),
     "ddpg": (
         "Pendulum-v1",
-        {"learning_starts": 100, "batch_size": 16, "action_noise": {"kind": "ornstein-uhlenbeck", "sigma": 0.2}},
+        {"learning_starts": 50, "batch_size": 16, "action_noise": {"kind": "ornstein-uhlenbeck", "sigma": 0.2}},
     ),
-    "dqn": ("CartPole-v1", {"learning_starts": 100, "batch_size": 16}),
+    "dqn": ("CartPole-v1", {"learning_starts": 50, "batch_size": 16}),
 }
 
 
@@ -36,7 +36,7 @@ def small(algorithm: str = "ppo", **changes: Any) -> RunConfig:
         "task": task,
         "algorithm": algorithm,
         "bonus": "none",
-        "steps": 2048 if on_policy else 600,
+        "steps": 2048 if on_policy else 400,
         "environments": 4 if on_policy else None,
         "seed": 3,
         "algorithm_settings": {**NET, **settings},

@@ -149,7 +149,7 @@ class FaithfulVime:
 
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Adds the batch to the pool and fits the network, as `Vime.learn`; returns the same metrics but `noise_std`
-        and `predicted_gain`."""
+        , `predicted_gain` and `loss`."""
         s = self.settings
         columns = self._columns(batch, batch.next_obs)
         self.learned += 1
@@ -163,17 +163,13 @@ class FaithfulVime:
         metrics = {"model_error": float(error), "realised_gain": float(self.reward(batch).mean())}
         if len(self.pool) < s.smallest_pool:
             return metrics
-        loss = torch.zeros(())
         for _ in range(s.updates):
             x, y = self._standardise(self.pool.sample(s.minibatch, self.generator))
-            loss = self.network.negative_bound(
+            self.network.set_gradients(
                 x, y, s.divergence_weight, self.generator, samples=s.samples, shared_noise=s.shared_noise
             )
-            self.optimiser.zero_grad(set_to_none=False)
-            loss.backward()
             self.optimiser.step()
-        loss_per_row = float(loss.detach()) / s.minibatch
-        return metrics | {"loss": loss_per_row, "posterior_std": self.network.posterior_std()}
+        return metrics | {"posterior_std": self.network.posterior_std()}
 
     def _columns(self, batch: Transitions, next_obs: Any) -> dict[str, Tensor]:
         device = self.settings.device

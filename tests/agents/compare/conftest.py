@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.compare import animation, plots
 from agents.compare.study import Study, open_study, run_folder
 from agents.config import RunConfig
 
@@ -12,6 +13,20 @@ sys.path.insert(0, str(Path(__file__).parent))  # workers import `fake_runs` by 
 import fake_runs
 
 TASK = "vime/SparseMountainCar-v0"
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of a size that nobody looks at, in a fraction of the time."""
+    monkeypatch.setattr(plots, "DOTS_PER_INCH", 25)
+    monkeypatch.setattr(animation, "MAX_FRAMES", 40)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is not about pictures: they take most of the time of a report."""
+    module = sys.modules["agents.compare.report"]  # the attribute of that name is the function
+    monkeypatch.setattr(module, "draw", lambda records: iter(()))
 
 
 @pytest.fixture

@@ -5,14 +5,15 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from agents.config import RunConfig
+from agents.folder import COLUMNS
 
-HEADER = "step,episodes,episode_return,episode_length,bonus_mean,bonus_share,model_error,predicted_gain,realised_gain,coverage"
+HEADER = ",".join(COLUMNS)
 ROWS = 20
+BINS = 50
 
 
 def leave_run(config: RunConfig, folder: Path, *, first: int | None = None, finished: bool = True) -> None:
@@ -33,22 +34,22 @@ def leave_run(config: RunConfig, folder: Path, *, first: int | None = None, fini
         lines.append(f"{step},{row},{score if row % 2 else ''},500,{bonus},{share},,,,0.1")
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     spread = 3.0 if config.bonus == "none" else 9.0
-    points = np.clip(rng.normal(size=(5000, 2)) * spread + 20, 0, 39).astype(int)
-    counts = np.zeros((40, 40), dtype=np.int64)
+    points = np.clip(rng.normal(size=(5000, 2)) * spread + BINS // 2, 0, BINS - 1).astype(int)
+    counts = np.zeros((BINS, BINS), dtype=np.int64)
     np.add.at(counts, tuple(points.T), 1)
     np.savez(folder / "coverage.npz", counts=counts)
     if first is not None:
         np.savez(folder / "first_reward.npz", obs=rng.normal(size=(30, 4)), reward=np.arange(30) > 20)
     if finished:
-        result: dict[str, Any] = {
-            name: getattr(config, name) for name in ("task", "algorithm", "bonus", "seed", "steps")
-        }
-        result |= {
+        result = {
+            **{name: getattr(config, name) for name in ("task", "algorithm", "bonus", "seed", "steps")},
             "final_return": height if first is not None else 0.0,
             "first_reward_step": first,
+            "evaluation_return": height,
             "cpu_seconds": 16.5,
+            "wall_seconds": 20.0,
+            "resumed": 0,
         }
-        result |= {"evaluation_return": height, "wall_seconds": 20.0, "resumed": 0, "exact_resume": True}
         (folder / "result.json").write_text(json.dumps(result))
 
 

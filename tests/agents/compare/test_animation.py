@@ -28,7 +28,7 @@ def test_gif_moves_loops_and_is_small(episode: Path) -> None:
     assert content is not None
     assert len(content) <= animation.MAX_BYTES
     image = Image.open(io.BytesIO(content))
-    assert 50 <= image.n_frames <= animation.MAX_FRAMES + 1  # type: ignore[attr-defined]
+    assert 0.6 * animation.MAX_FRAMES <= image.n_frames <= animation.MAX_FRAMES + 1  # type: ignore[attr-defined]
     assert max(image.size) <= animation.MAX_SIDE
     assert image.info["loop"] == 0
 

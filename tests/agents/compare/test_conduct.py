@@ -27,6 +27,7 @@ def test_compare_returns_the_rows_of_its_summary(study: Study, tmp_path: Path) -
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_more_seeds_run_only_what_is_new(study: Study, tmp_path: Path) -> None:
     compare(study, tmp_path, display=False, run=fake_runs.quick)
     rows = compare(replace(study, seeds=(0, 1, 2, 3)), tmp_path, display=False, run=fake_runs.quick)
@@ -34,12 +35,14 @@ def test_more_seeds_run_only_what_is_new(study: Study, tmp_path: Path) -> None:
     assert [len(path.read_text().split()) for path in tmp_path.rglob("begun.txt")] == [1] * 8
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_failed_runs_are_in_the_rows_and_on_the_page(study: Study, tmp_path: Path) -> None:
     rows = compare(study, tmp_path, display=False, run=fake_runs.one_raises)
     assert [(row["seeds"], row["failed"]) for row in rows] == [(2, 1), (2, 1)]
     assert "the pole fell off" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_other_settings_touch_nothing(study: Study, tmp_path: Path) -> None:
     compare(study, tmp_path, display=False, run=fake_runs.quick)
     before = (tmp_path / "study.json").read_bytes()
@@ -63,6 +66,7 @@ def test_interrupt_says_how_to_go_on(study: Study, tmp_path: Path, monkeypatch: 
         compare(study, tmp_path, display=False)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_table_fits_eighty_columns(study: Study, tmp_path: Path) -> None:
     rows = compare(study, tmp_path, display=False, run=fake_runs.quick)
     text = shown(table(rows), width=80)
@@ -114,7 +118,7 @@ def test_without_a_terminal_every_ending_is_told_once_in_a_line(states: list[Run
 
 @pytest.mark.slow
 def test_real_runs_make_a_study(study: Study, tmp_path: Path) -> None:
-    small = replace(study, seeds=(0,), base=replace(study.base, steps=2048))
+    small = replace(study, seeds=(0,), base=replace(study.base, steps=12_000))
     rows = compare(small, tmp_path, display=False)
     assert [(row["bonus"], row["seeds"], row["failed"]) for row in rows] == [("none", 1, 0), ("vime", 1, 0)]
     assert all(row["iqm"] is not None and row["cpu_seconds"] > 0 for row in rows)

@@ -47,6 +47,7 @@ def test_report_leaves_every_file(study: Study, make_finished: Make) -> None:
     assert not [name for name in names if name.startswith(".")]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_summary_equals_what_the_scores_give_by_hand(study: Study, make_finished: Make) -> None:
     out = make_finished(replace(study, seeds=(0, 1, 2, 3, 4)))
     report(out)
@@ -95,6 +96,7 @@ def test_same_study_gives_the_same_page(study: Study, make_finished: Make) -> No
     assert report(out).read_bytes() == first
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_page_says_what_was_found_and_how_surely(study: Study, make_finished: Make) -> None:
     text = Page(report(make_finished(study))).text
     assert "vime found a reward on 3 of 3 seeds (median step 4,000) and ended at 11.0 per episode" in text
@@ -104,10 +106,12 @@ def test_page_says_what_was_found_and_how_surely(study: Study, make_finished: Ma
     assert "vime compare --tasks vime/SparseMountainCar-v0 --bonuses none vime --seeds 3 --steps 20000" in text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_enough_seeds_are_not_called_a_hint(study: Study, make_finished: Make) -> None:
     assert "hint" not in Page(report(make_finished(replace(study, seeds=(0, 1, 2, 3, 4))))).text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_overlapping_intervals_are_said_to_overlap(study: Study, make_finished: Make) -> None:
     out = make_finished(study)
     for config in study.runs():
@@ -115,6 +119,7 @@ def test_overlapping_intervals_are_said_to_overlap(study: Study, make_finished: 
     assert "overlap, so this study does not tell them apart" in Page(report(out)).text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_study_without_any_reward_says_so(study: Study, make_finished: Make) -> None:
     out = make_finished(study)
     for config in study.runs():
@@ -122,6 +127,7 @@ def test_study_without_any_reward_says_so(study: Study, make_finished: Make) -> 
     assert "No run saw a reward" in Page(report(out)).text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_half_a_study_is_reported_with_its_gaps(study: Study, make_finished: Make) -> None:
     out = make_finished(study, without=3)
     under_way, failed, missing = study.runs()[3:]
@@ -142,12 +148,14 @@ def test_half_a_study_is_reported_with_its_gaps(study: Study, make_finished: Mak
     assert statuses == ["finished"] * 3 + ["unfinished", "failed", "missing"]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_study_not_begun_is_reported(study: Study, make_finished: Make) -> None:
     out = make_finished(study, without=6)
     assert "no run has finished" in Page(report(out)).text
     assert summary(out)["vime"]["iqm"] is None
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_without_an_episode_at_its_end_has_no_score(study: Study, make_finished: Make) -> None:
     out = make_finished(study)
     path = run_folder(out, study.runs()[1]) / "result.json"
@@ -168,6 +176,7 @@ def test_files_cut_short_do_not_stop_the_report(study: Study, make_finished: Mak
         assert "Failed: 1 of 6 runs" in page.text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_folder_of_loose_runs_is_reported(tmp_path: Path) -> None:
     for seed in (0, 4):
         config = RunConfig(task="vime/SparseMountainCar-v0", seed=seed, steps=20_000, scale=0.5 + seed)
@@ -178,6 +187,7 @@ def test_a_folder_of_loose_runs_is_reported(tmp_path: Path) -> None:
     assert "The runs differ in `scale` (0.5, 4.5)" in page.text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_single_run_is_reported_without_an_interval(tmp_path: Path) -> None:
     fake_runs.leave_run(RunConfig(task="vime/SparseMountainCar-v0", steps=20_000), tmp_path, first=100)
     report(tmp_path)
@@ -186,6 +196,7 @@ def test_a_single_run_is_reported_without_an_interval(tmp_path: Path) -> None:
     assert "With 1 seed this is a hint" in text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_algorithms_side_by_side_have_rows_and_labels_of_their_own(tmp_path: Path) -> None:
     for algorithm in ("ppo", "a2c"):
         config = RunConfig(task="vime/SparseMountainCar-v0", algorithm=algorithm, steps=20_000)

@@ -104,7 +104,29 @@ def test_a_file_in_place_of_the_folder_is_a_conflict(study: Study, tmp_path: Pat
 
 
 def test_command_says_all_that_is_not_usual(study: Study) -> None:
-    base = RunConfig(task=TASK, steps=20_000, scale=0.5, normalise_observations=False)
+    base = RunConfig(
+        task=TASK, steps=20_000, scale=0.5, normalise_observations=False, bonus_settings={"hidden": [8, 8], "seed": 3}
+    )
     words = shlex.split(replace(study, base=base).command(Path("a folder")))
     expected = f"vime compare --tasks {TASK} --bonuses none vime --seeds 3 --scale 0.5 --steps 20000"
-    assert words == [*expected.split(), "--no-normalise-observations", "--out", "a folder"]
+    settings = ["--bonus-settings", "hidden=[8, 8]", "seed=3", "--normalise-observations", "False"]
+    assert words == [*expected.split(), *settings, "--out", "a folder"]
+
+
+def test_command_line_reads_its_own_command(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    import agents.compare
+    from agents.__main__ import main
+
+    read: list[tuple[Study, Path]] = []
+
+    def note(study: Study, out: Path, **_: object) -> None:
+        read.append((study, out))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(agents.compare, "compare", note)
+    settings = {"hidden": [8, 8], "seed": 3}
+    base = replace(study.base, normalise_observations=False, bonus_settings=settings, threads=2, environments=4)
+    words = shlex.split(replace(study, base=base).command(Path("a folder")))
+    assert main(words[1:]) == 130
+    assert read[0][0].runs() == replace(study, base=base).runs()
+    assert read[0][1] == Path("a folder")
