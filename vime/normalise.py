@@ -1,5 +1,6 @@
 """Running statistics, and the rules that bring a bonus to a common unit."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -82,7 +83,12 @@ class Scaling:
 
 
 class Yardstick:
-    """The running length by which raw bonuses are divided; rule and window stand in its `Scaling`."""
+    """The running length by which raw bonuses are divided; rule and window stand in its `Scaling`.
+
+    The history is made of batches, each measured whole at a `commit`. The first batch is left out of it, for it comes
+    from a model that has learned nothing yet. Where there is no history, a batch that is large enough is measured by
+    itself; bonuses that come singly are measured by those before them, and pay nothing until there are enough.
+    """
 
     def __init__(self, scaling: Scaling) -> None:
         self.scaling = scaling
@@ -90,6 +96,9 @@ class Yardstick:
         self.count = 0
         self.recent: list[float] = []
         self.pending: list[Tensor] = []
+        self.started = False
+        self.provisional: tuple[int, float] = (0, math.inf)
+        """How many pending bonuses were measured last while there was no history, and their length."""
 
     def measure(self, raw: Float[Tensor, " n"]) -> float:
         """Returns the length of `n` bonuses under the rule; not below a hundredth of their mean size."""
@@ -105,37 +114,55 @@ class Yardstick:
     def length(self, raw: Float[Tensor, " n"]) -> float:
         """Returns what to divide the bonuses `raw` by, as things stand; changes nothing.
 
-        A batch that is large enough to be measured counts as the latest of the history. Before there is any history it
-        is the length of all that is pending together with `raw`.
+        A batch that is large enough to be measured counts as the latest of the history.
         """
+        if self.scaling.rule == "none":
+            return 1.0
         now = [self.measure(raw)] if len(raw) >= MEASURABLE else []
         if self.scaling.rule == "median":
             recent = [*self.recent, *now][-self.scaling.window :]
             total, count = sum(recent), len(recent)
         else:
             total, count = self.total + sum(now), self.count + len(now)
-        return total / count if count else self.measure(torch.cat([*self.pending, raw]))
+        return total / count if count else self.provisional[1]
 
     def observe(self, raw: Float[Tensor, " n"]) -> None:
         """Keeps `n` bonuses for the next `commit`."""
         self.pending.append(raw.detach().clone())
+        if self.count == 0:
+            waiting = sum(len(part) for part in self.pending)
+            if waiting >= max(MEASURABLE, 2 * self.provisional[0]):
+                self.pending = [torch.cat(self.pending)]
+                self.provisional = (waiting, self.measure(self.pending[0]))
 
     def commit(self) -> None:
-        """Measures what is pending, and takes it into the history as one batch."""
+        """Measures what is pending, and takes it into the history as one batch, unless it is the first."""
         if not self.pending:
             return
-        length = self.measure(torch.cat(self.pending))
+        if self.started:
+            length = self.measure(torch.cat(self.pending))
+            self.total += length
+            self.count += 1
+            self.recent = [*self.recent, length][-self.scaling.window :]
+        self.started = True
         self.pending.clear()
-        self.total += length
-        self.count += 1
-        self.recent = [*self.recent, length][-self.scaling.window :]
+        self.provisional = (0, math.inf)
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as tensors and plain numbers."""
-        pending = torch.cat(self.pending) if self.pending else torch.zeros(0)
-        return {"total": self.total, "count": self.count, "recent": list(self.recent), "pending": pending}
+        return {
+            "total": self.total,
+            "count": self.count,
+            "recent": list(self.recent),
+            "pending": torch.cat(self.pending) if self.pending else torch.zeros(0),
+            "started": self.started,
+            "provisional": list(self.provisional),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         self.total, self.count, self.recent = float(state["total"]), int(state["count"]), list(state["recent"])
         self.pending = [state["pending"].clone()] if len(state["pending"]) else []
+        self.started = bool(state["started"])
+        waiting, length = state["provisional"]
+        self.provisional = (int(waiting), float(length))
