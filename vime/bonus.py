@@ -53,9 +53,7 @@ BONUSES: Mapping[str, type] = {
 }
 
 
-def make_bonus(
-    name: str, observation_space: gymnasium.Space, action_space: gymnasium.Space, **settings: Any
-) -> Bonus:
+def make_bonus(name: str, observation_space: gymnasium.Space, action_space: gymnasium.Space, **settings: Any) -> Bonus:
     """Returns the bonus `name` for transitions of these (single-environment) spaces.
 
     Args:
@@ -98,8 +96,8 @@ class ScaledBonus:
             if not torch.isfinite(raw).all():
                 step, env = (int(i) for i in (~torch.isfinite(raw)).nonzero()[0])
                 raise InvalidData(
-                    f"The bonus of environment {env} at step {step} of the batch is not finite: its model has diverged. "
-                    "Lower its learning rate."
+                    f"The bonus of environment {env} at step {step} of the batch is not finite: "
+                    "its model has diverged. Lower its learning rate."
                 )
             self._asked = (batch, raw)
         return self._asked[1]
@@ -140,5 +138,7 @@ class ScaledBonus:
             self.bonus.load_state_dict(state["bonus"])
             self.yardstick.load_state_dict(state["yardstick"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"This saved state does not fit the bonus {type(self.bonus).__name__}: {error}") from error
+            raise CheckpointError(
+                f"This saved state does not fit the bonus {type(self.bonus).__name__}: {error}"
+            ) from error
         self._asked = None

@@ -175,16 +175,16 @@ class DynamicsModel:
     ) -> Prediction:
         """Returns what `samples` draws of the weights predict for the next features of `n` rows."""
         inputs = self.encode(obs, action)
-        output = self.network(
-            _standardise(inputs, self.input_moments), generator, samples=samples, sampling="weights"
-        )
+        output = self.network(_standardise(inputs, self.input_moments), generator, samples=samples, sampling="weights")
         spread, centre = _spread(self.target_moments), self.target_moments.mean.float()
         mean = output * spread + centre
         if self.settings.target == "change":
             mean = mean + inputs[:, : self.features]
         return Prediction(mean, (self.network.noise_variance * spread.square()).expand_as(mean))
 
-    def step(self, state: Observation, action: Tensor, generator: torch.Generator | None = None) -> Float[Tensor, "n d"]:
+    def step(
+        self, state: Observation, action: Tensor, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n d"]:
         """Returns one sample of the next features of `n` rows: weights and noise both drawn."""
         mean, variance = (part[0] for part in self.predict(state, action, 1, generator))
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)

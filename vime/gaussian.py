@@ -8,7 +8,10 @@ from torch import Tensor
 
 
 def divergence(
-    mean: Float[Tensor, "*w"], std: Float[Tensor, "*w"], mean_0: Float[Tensor, "*w"] | float, std_0: Float[Tensor, "*w"] | float
+    mean: Float[Tensor, "*w"],
+    std: Float[Tensor, "*w"],
+    mean_0: Float[Tensor, "*w"] | float,
+    std_0: Float[Tensor, "*w"] | float,
 ) -> Float[Tensor, ""]:
     r"""Returns the divergence of N(mean, std²) from N(mean_0, std_0²), in nats, summed over all entries.
 

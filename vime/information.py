@@ -85,7 +85,9 @@ def realised_gain(
     """
     first, last = network.layers[0], network.layers[-1]
     if inputs.ndim != 2 or targets.ndim != 2 or len(inputs) != len(targets):
-        raise InvalidData(f"`inputs` and `targets` need as many rows; got {tuple(inputs.shape)}, {tuple(targets.shape)}.")
+        raise InvalidData(
+            f"`inputs` and `targets` need as many rows; got {tuple(inputs.shape)}, {tuple(targets.shape)}."
+        )
     d, k = _widths(first)[0], _widths(last)[1]
     if inputs.shape[1] != d or targets.shape[1] != k:
         raise InvalidData(f"The network maps {d} to {k} numbers; got {inputs.shape[1]} and {targets.shape[1]}.")

@@ -1,5 +1,6 @@
 """A Bayesian multilayer perceptron with a Gaussian likelihood."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -67,7 +68,7 @@ class BayesianMLP(nn.Module):
         if len(flags) != len(widths) - 1:
             raise InvalidSettings(f"`bayesian` needs one flag for each of {len(widths) - 1} layers; got {len(flags)}.")
         self.layers = nn.ModuleList()
-        for (d, k), flag in zip(zip(widths[:-1], widths[1:], strict=True), flags, strict=True):
+        for (d, k), flag in zip(itertools.pairwise(widths), flags, strict=True):
             if flag:
                 self.layers.append(BayesianLinear(d, k, std=std, mean_std=mean_std, generator=generator))
             else:
@@ -75,6 +76,11 @@ class BayesianMLP(nn.Module):
         self.prior_std, self.noise_floor, self.learn_noise = prior_std, noise_floor, learn_noise
         start = math.log(math.expm1(noise_std - noise_floor)) if learn_noise else noise_std
         self.noise = nn.Parameter(torch.full((out_features,), start), requires_grad=learn_noise)
+
+    @property
+    def stack(self) -> list[BayesianLinear | nn.Linear]:
+        """The layers, input first."""
+        return list(self.layers)  # type: ignore[arg-type]
 
     @property
     def noise_variance(self) -> Float[Tensor, " k"]:
@@ -99,7 +105,7 @@ class BayesianMLP(nn.Module):
             shared_noise: let all rows share a local draw (the published code does).
         """
         h = x.unsqueeze(0)
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self.stack):
             h = h if i == 0 else F.relu(h)
             if not isinstance(layer, BayesianLinear):
                 h = layer(h)
@@ -123,7 +129,7 @@ class BayesianMLP(nn.Module):
         """
         first, second = x, x.square()
         mean = variance = x
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self.stack):
             if i > 0:
                 first, second = rectified_moments(mean, variance)
             spread = (second - first.square()).clamp_min(0) if i > 0 else torch.zeros_like(x)
@@ -138,7 +144,7 @@ class BayesianMLP(nn.Module):
 
     def divergence(self) -> Float[Tensor, ""]:
         """Returns the divergence of the posterior from the prior N(0, prior_std²), in nats."""
-        terms = [layer.divergence(self.prior_std) for layer in self.layers if isinstance(layer, BayesianLinear)]
+        terms = [layer.divergence(self.prior_std) for layer in self.stack if isinstance(layer, BayesianLinear)]
         return torch.stack(terms).sum() if terms else self.noise.new_zeros(())
 
     def negative_bound(
@@ -178,7 +184,7 @@ class BayesianMLP(nn.Module):
             x, y = x.repeat(samples, 1), y.repeat(samples, 1)
         trace: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | tuple[Tensor]] = []
         h = x
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self.stack):
             h = h.relu_() if i else h
             if isinstance(layer, BayesianLinear):
                 weight_std, bias_std = layer.weight_std, layer.bias_std
@@ -196,8 +202,8 @@ class BayesianMLP(nn.Module):
             slope_variance = (len(x) - error.square().sum(0) / variance) / variance * (0.5 / samples)
             self.noise.grad = slope_variance * 2 * variance.sqrt() * torch.sigmoid(self.noise)
         slope = error.mul_(1 / (variance * samples))
-        for i in reversed(range(len(self.layers))):
-            layer, (entering, *drawn) = self.layers[i], trace[i]
+        for i, layer in reversed(list(enumerate(self.stack))):
+            entering, *drawn = trace[i]
             if isinstance(layer, BayesianLinear):
                 std, noise, weight_std, bias_std = drawn
                 twice = (slope * noise).div_(std)  # the slope for the variance of the output, twice
@@ -214,7 +220,7 @@ class BayesianMLP(nn.Module):
         """Returns the mean posterior deviation over all Gaussian weights and biases."""
         parts = [
             part.flatten()
-            for layer in self.layers
+            for layer in self.stack
             if isinstance(layer, BayesianLinear)
             for part in (layer.weight_std, layer.bias_std)
         ]
@@ -222,7 +228,7 @@ class BayesianMLP(nn.Module):
 
 
 def _plain_linear(d: int, k: int, mean_std: float | None, generator: torch.Generator | None) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, d, k)
+    layer = nn.Linear(d, k, device="meta").to_empty(device="cpu")  # without a draw from torch's own generator
     with torch.no_grad():
         layer.weight.normal_(0, d**-0.5 if mean_std is None else mean_std, generator=generator)
         layer.bias.zero_()

@@ -71,7 +71,9 @@ class Pool:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         if set(state["columns"]) != set(self.columns):
-            raise ValueError(f"the pool's columns are {sorted(self.columns)}, the saved ones {sorted(state['columns'])}")
+            raise ValueError(
+                f"the pool's columns are {sorted(self.columns)}, the saved ones {sorted(state['columns'])}"
+            )
         self.size = len(next(iter(state["columns"].values())))
         for name, column in self.columns.items():
             column[: self.size] = state["columns"][name]

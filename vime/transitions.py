@@ -62,14 +62,17 @@ class Transitions:
     def __post_init__(self) -> None:
         shape = self.terminated.shape
         if len(shape) != 2 or 0 in shape:
-            raise InvalidData(f"A batch needs at least one step of one environment; `terminated` has shape {tuple(shape)}.")
+            raise InvalidData(
+                f"A batch needs at least one step of one environment; `terminated` has shape {tuple(shape)}."
+            )
         if self.valid is ALL:
             object.__setattr__(self, "valid", torch.ones(shape, dtype=torch.bool, device=self.terminated.device))
         for name in ("obs", "action", "next_obs", "truncated", "valid"):
             for key, tensor in _tensors(getattr(self, name)):
                 if tensor.shape[:2] != shape:
                     raise InvalidData(
-                        f"`{name}{key}` must lead with the axes (t, b) = {tuple(shape)}; its shape is {tuple(tensor.shape)}."
+                        f"`{name}{key}` must lead with the axes (t, b) = {tuple(shape)}; "
+                        f"its shape is {tuple(tensor.shape)}."
                     )
 
     @classmethod
@@ -92,9 +95,7 @@ class Transitions:
         return self.terminated.shape[0], self.terminated.shape[1]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Transitions":
-        return replace(
-            self, **{f.name: map_observation(function, getattr(self, f.name)) for f in fields(self)}
-        )
+        return replace(self, **{f.name: map_observation(function, getattr(self, f.name)) for f in fields(self)})
 
     def to(self, device: torch.device | str) -> "Transitions":
         """Returns the same batch on `device`."""

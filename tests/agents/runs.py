@@ -46,19 +46,20 @@ def small(algorithm: str = "ppo", **changes: Any) -> RunConfig:
 
 def differences(first: Any, second: Any, where: str = "") -> list[str]:
     """Where two checkpoints differ in a single bit; the times of episodes, which are clock times, aside."""
-    if isinstance(first, torch.Tensor):
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         same = first.dtype == second.dtype and first.shape == second.shape
         return [] if same and torch.equal(_bytes(first), _bytes(second)) else [where]
-    if isinstance(first, dict):
+    if isinstance(first, dict) and isinstance(second, dict):
         if first.keys() != second.keys():
             return [f"{where} has other keys"]
         return [d for key in first if key != "t" for d in differences(first[key], second[key], f"{where}/{key}")]
-    if isinstance(first, (list, tuple)):
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
         if len(first) != len(second):
             return [f"{where} has another length"]
         pairs = enumerate(zip(first, second, strict=True))
         return [d for i, (a, b) in pairs for d in differences(a, b, f"{where}/{i}")]
-    return [] if first == second or (first != first and second != second) else [where]
+    same = type(first) is type(second) and (first == second or first != first)
+    return [] if same else [where]
 
 
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:

@@ -106,11 +106,15 @@ def test_actions_that_are_no_numbers_or_of_another_shape_are_refused(task: str) 
     env = gym.make(task).unwrapped
     env.reset(seed=0)
     before = env.get_state()
-    bad = [2, -1, 0.5] if isinstance(env.action_space, spaces.Discrete) else [
-        np.full(env.action_space.shape, np.nan, np.float32),
-        np.full(env.action_space.shape, np.inf, np.float32),
-        np.zeros(7, np.float32),
-    ]
+    bad = (
+        [2, -1, 0.5]
+        if isinstance(env.action_space, spaces.Discrete)
+        else [
+            np.full(env.action_space.shape, np.nan, np.float32),
+            np.full(env.action_space.shape, np.inf, np.float32),
+            np.zeros(7, np.float32),
+        ]
+    )
     for action in bad:
         with pytest.raises(gym.error.InvalidAction, match="got"):
             env.step(action)

@@ -71,7 +71,10 @@ def looped_gain(net: BayesianMLP, x: Tensor, y: Tensor, noise: list) -> Tensor:
 
 @pytest.mark.parametrize(
     ("layers", "samples", "sampling", "shared"),
-    [*itertools.product(WIDTHS, (1, 3, 10), ("local",), (False, True)), *itertools.product(WIDTHS, (1, 3, 10), ("weights",), (False,))],
+    [
+        *itertools.product(WIDTHS, (1, 3, 10), ("local",), (False, True)),
+        *itertools.product(WIDTHS, (1, 3, 10), ("weights",), (False,)),
+    ],
 )
 def test_closed_form_equals_looped_autograd(layers: int, samples: int, sampling: str, shared: bool) -> None:
     net, (x, y) = network(WIDTHS[layers]), rows()
@@ -81,7 +84,9 @@ def test_closed_form_equals_looped_autograd(layers: int, samples: int, sampling:
     assert ((gain - expected).abs() / expected).max() <= 1e-10
 
 
-@pytest.mark.parametrize("bayesian", [(False, True, True), (True, False, True), (True, True, False), (False, False, True)])
+@pytest.mark.parametrize(
+    "bayesian", [(False, True, True), (True, False, True), (True, True, False), (False, False, True)]
+)
 @pytest.mark.parametrize("sampling", ["local", "weights"])
 def test_deterministic_layers_pass_the_slope_and_earn_nothing(bayesian: tuple[bool, ...], sampling: str) -> None:
     net, (x, y) = network((6, 5), bayesian), rows()

@@ -106,14 +106,47 @@ def test_linear_posterior_learns_what_exact_bayesian_regression_gives() -> None:
 
 
 def test_same_generator_gives_the_same_network() -> None:
-    first, second = (BayesianMLP(3, 2, (4,), bayesian=(True, False), generator=seeded(3)).state_dict() for _ in range(2))
+    first, second = (
+        BayesianMLP(3, 2, (4,), bayesian=(True, False), generator=seeded(3)).state_dict() for _ in range(2)
+    )
     assert all(torch.equal(first[k], second[k]) for k in first)
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"hidden": (0,)}, {"std": 0.0}, {"prior_std": -1.0}, {"noise_std": 0.005}, {"bayesian": (True,)}, {"noise_floor": 0.0}],
+    [
+        {"hidden": (0,)},
+        {"std": 0.0},
+        {"prior_std": -1.0},
+        {"noise_std": 0.005},
+        {"bayesian": (True,)},
+        {"noise_floor": 0.0},
+    ],
 )
 def test_impossible_settings_are_refused(settings: dict) -> None:
     with pytest.raises(vime.InvalidSettings, match="got"):
         BayesianMLP(3, 2, **({"hidden": (4,)} | settings))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "bayesian"),
+    [((), None), ((5,), None), ((5, 4), None), ((5, 4), (True, False, True)), ((5, 4), (False, True, False))],
+)
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("learn_noise", [False, True])
+def test_gradients_in_closed_form_equal_autograd(
+    hidden: tuple[int, ...], bayesian: tuple[bool, ...] | None, samples: int, shared: bool, learn_noise: bool
+) -> None:
+    network = BayesianMLP(
+        3, 2, hidden, bayesian=bayesian, learn_noise=learn_noise, noise_std=0.7, generator=seeded()
+    ).double()
+    x, y = (torch.randn(6, width, generator=seeded(width), dtype=torch.float64) for width in (3, 2))
+    network.negative_bound(x, y, 0.3, seeded(4), samples=samples, shared_noise=shared).backward()
+    expected = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    network.zero_grad()
+    network.set_gradients(x, y, 0.3, seeded(4), samples=samples, shared_noise=shared)
+    assert {name for name, p in network.named_parameters() if p.grad is not None} == set(expected)
+    for name, parameter in network.named_parameters():
+        if name in expected:
+            torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-10, atol=1e-12)
