@@ -17,7 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 
-from agents.encoding import decode, encode
+from agents.encoding import decode, encode, encode_array
 from agents.environment_state import NotSaveable, load_environment, save_environment
 from agents.folder import write_atomically
 from agents.recorder import Recorder
@@ -236,10 +236,13 @@ def _parts(values: Any) -> dict[str, np.ndarray]:
 
 
 def _save_replay(buffer: Any) -> dict[str, Any]:
-    """The filled part alone; one row more, where the next observation of the last row lies in a shared array."""
+    """The filled part alone, not copied; one row more, for a next observation that lies in a shared array."""
     size = buffer.buffer_size if buffer.full else min(buffer.pos + 1, buffer.buffer_size)
     names = [name for name in REPLAY if getattr(buffer, name, None) is not None]
-    arrays = {n: {k: encode(part[:size]) for k, part in _parts(getattr(buffer, n)).items()} for n in names}
+    arrays = {
+        name: {k: encode_array(part[:size], copy=False) for k, part in _parts(getattr(buffer, name)).items()}
+        for name in names
+    }
     return {"pos": buffer.pos, "full": buffer.full, "arrays": arrays}
 
 

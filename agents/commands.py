@@ -106,8 +106,9 @@ def compare(
     """
     import agents.compare
 
-    shared = {field.name: getattr(base, field.name) for field in fields(RunConfig)}
-    base_run = RunConfig(**shared | {"task": tasks[0] if tasks else ""})
+    shared: dict[str, Any] = {field.name: getattr(base, field.name) for field in fields(RunConfig)}
+    shared["task"] = next(iter(tasks), "")
+    base_run = RunConfig(**shared)
     study = agents.compare.Study(tasks=tuple(tasks), bonuses=bonuses, seeds=_seeds(seeds), base=base_run)
     rows = agents.compare.compare(study, out, jobs=jobs, display=not json)
     _print_json(rows) if json else _print_study(rows, out / "report.html")

@@ -29,7 +29,7 @@ class RunConfig:
     environments: int | None = None
     """Copies of the task; unless given 8 for on-policy algorithms and 1 for the others."""
     bonus_settings: dict[str, Any] = field(default_factory=dict)
-    """Fields of the bonus's own settings."""
+    """Fields of the bonus's own settings; `learn_every` and `scaling` say how it is used, as in `agents.attach`."""
     algorithm_settings: dict[str, Any] = field(default_factory=dict)
     """Constructor arguments of the algorithm; they replace those of the recipe."""
     task_settings: dict[str, Any] = field(default_factory=dict)

@@ -25,9 +25,9 @@ def encode(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, np.generic):
-        return {TAG: "scalar", "array": _encode_array(np.asarray(value))}
+        return {TAG: "scalar", "array": encode_array(np.asarray(value))}
     if isinstance(value, np.ndarray):
-        return _encode_array(value)
+        return encode_array(value)
     if isinstance(value, np.random.Generator):
         return {TAG: "generator", "state": encode(value.bit_generator.state)}
     if isinstance(value, (list, tuple)):
@@ -71,18 +71,23 @@ def decode(value: Any) -> Any:
 def _plain_number(value: Any) -> Any:
     """Numpy's float64 is a Python float by inheritance, and pickles as what it is: it is told apart here."""
     if isinstance(value, np.generic):
-        return {TAG: "scalar", "array": _encode_array(np.asarray(value))}
+        return {TAG: "scalar", "array": encode_array(np.asarray(value))}
     if type(value) in (type(None), bool, int, float, str, bytes):
         return value
     raise NotPlain(type(value).__name__)
 
 
-def _encode_array(array: np.ndarray) -> dict[str, Any]:
+def encode_array(array: np.ndarray, *, copy: bool = True) -> dict[str, Any]:
+    """Returns `encode(array)`; without `copy` it may share the array's memory, for what is written at once.
+
+    Raises:
+        NotPlain: it is an array of objects.
+    """
     if array.dtype.hasobject:
         raise NotPlain("an array of objects")
     flat = np.ascontiguousarray(array).reshape(-1)
     data = flat.view(np.uint8) if flat.size and flat.itemsize else np.zeros(0, np.uint8)
-    if not data.flags.writeable:  # torch warns of arrays that it must not write
+    if copy or not data.flags.writeable:  # torch warns of arrays that it must not write
         data = data.copy()
     return {TAG: "array", "dtype": array.dtype.str, "shape": list(array.shape), "data": torch.from_numpy(data)}
 

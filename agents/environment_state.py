@@ -151,7 +151,11 @@ def _inside(space: gymnasium.Space) -> list[gymnasium.Space]:
 
 
 def _spaces(layer: gymnasium.Env) -> dict[str, gymnasium.Space]:
-    return {key: value for key, value in vars(layer).items() if isinstance(value, gymnasium.Space)}
+    """The spaces that the layer holds itself, those of its class included."""
+    held = {key: getattr(layer, key, None) for key in ("action_space", "observation_space")}
+    if isinstance(layer, gymnasium.Wrapper):  # it passes on those of what it wraps
+        held = {}
+    return {key: value for key, value in (held | vars(layer)).items() if isinstance(value, gymnasium.Space)}
 
 
 def _save_spaces(layer: gymnasium.Env) -> dict[str, Any]:
@@ -166,8 +170,9 @@ def _load_spaces(layer: gymnasium.Env, saved: dict[str, Any]) -> None:
 
 def _save_mujoco(model: Any, data: Any) -> dict[str, Any]:
     """The integration state, and every array derived from it: some tasks read last step's before the next one."""
-    import mujoco
+    import mujoco as _mujoco
 
+    mujoco: Any = _mujoco  # its stubs name half of it
     kind = mujoco.mjtState.mjSTATE_INTEGRATION
     state = np.empty(mujoco.mj_stateSize(model, kind))
     mujoco.mj_getState(model, data, state, kind)
@@ -175,8 +180,9 @@ def _save_mujoco(model: Any, data: Any) -> dict[str, Any]:
 
 
 def _load_mujoco(model: Any, data: Any, saved: dict[str, Any]) -> None:
-    import mujoco
+    import mujoco as _mujoco
 
+    mujoco: Any = _mujoco  # its stubs name half of it
     kind = mujoco.mjtState.mjSTATE_INTEGRATION
     state = decode(saved["state"])
     mujoco.mj_setState(model, data, state, kind)

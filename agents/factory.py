@@ -5,7 +5,7 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -22,7 +22,9 @@ from agents.config import RunConfig
 from agents.names import ALGORITHMS, Recipe
 from agents.recorder import Recorder
 from agents.tasks import check_task, tasks
+from vime.bonus import BONUSES
 from vime.errors import InvalidSettings, UnsupportedSpace, VimeError, build_settings, choose, nearest
+from vime.normalise import Scaling
 
 __all__ = ["ALGORITHMS", "algorithm_class", "check_settings", "make_environment", "make_model", "make_task", "tasks"]
 
@@ -56,11 +58,9 @@ def check_settings(config: RunConfig) -> None:
         if index >= count:
             raise InvalidSettings(f"There is no device {config.device!r} here: torch sees {count} CUDA devices.")
     if config.bonus_settings:
-        from vime.bonus import BONUSES
-
-        settings = {name: _tuples(value) for name, value in config.bonus_settings.items()}
         name = f"The bonus {config.bonus!r}"
         with _refusals(f"{name} cannot be built with {config.bonus_settings}", TypeError, ValueError):
+            settings, _ = _bonus_settings(config)
             build_settings(name, BONUSES[config.bonus].Settings, settings)
     _algorithm_settings(config)
 
@@ -112,11 +112,11 @@ def make_model(config: RunConfig, env: VecEnv, **overrides: Any) -> BaseAlgorith
     if config.bonus != "none":
         from agents.attach import attach
 
-        settings = {name: _tuples(value) for name, value in config.bonus_settings.items()}
-        settings = {"seed": config.seed, "device": config.device, **settings}
         causes = (TypeError, ValueError) if config.bonus_settings else ()  # a wrong type that the dataclass let pass
         with _refusals(f"The bonus {config.bonus!r} cannot be built with {config.bonus_settings}", *causes):
-            model = attach(model, config.bonus, scale=config.scale, **settings)
+            settings, how = _bonus_settings(config)
+            settings = {"seed": config.seed, "device": config.device, **settings}
+            model = attach(model, config.bonus, scale=config.scale, **how, **settings)
     return model
 
 
@@ -129,6 +129,17 @@ def _refusals(what: str, *causes: type[Exception]) -> Iterator[None]:
         raise
     except causes as error:
         raise InvalidSettings(f"{what}: {str(error).rstrip('.')}.") from error
+
+
+def _bonus_settings(config: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of the bonus's own settings, and those that say how `attach` uses it: `learn_every` and `scaling`."""
+    settings = {name: _tuples(value) for name, value in config.bonus_settings.items()}
+    how = {name: settings.pop(name) for name in ("learn_every", "scaling") if name in settings}
+    if isinstance(how.get("scaling"), Mapping):
+        how["scaling"] = build_settings("The scaling of a bonus", Scaling, how["scaling"])
+    elif "scaling" in how:
+        raise InvalidSettings(f"`scaling` must be a mapping, as {{'rule': 'median'}}; got {how['scaling']!r}.")
+    return settings, how
 
 
 def _algorithm_settings(config: RunConfig) -> dict[str, Any]:
@@ -201,7 +212,7 @@ def _policy(recipe: Recipe, space: spaces.Space) -> str:
     return f"{kind}LstmPolicy" if recipe.recurrent else f"{kind}Policy"
 
 
-def _normalised(space: spaces.Space) -> list[str] | bool | None:
+def _normalised(space: spaces.Space) -> list[str] | Literal[False] | None:
     """Which keys to normalise: a list for a `Dict`, None for a vector, False where nothing can be."""
     if isinstance(space, spaces.Dict):
         keys = [key for key, part in space.items() if isinstance(part, spaces.Box) and not is_image_space(part)]

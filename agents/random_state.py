@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.noise import ActionNoise
 
 from agents.encoding import decode, encode
 from agents.environment_state import load_space, save_space
@@ -23,7 +22,7 @@ def save_volatile(model: BaseAlgorithm) -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "cuda": [s.cpu() for s in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else [],
         "actions": save_space(model.action_space),
-        "action_noise": [encode(n.noise_prev) for n in _noises(model) if hasattr(n, "noise_prev")],
+        "action_noise": [encode(noise.noise_prev) for noise in _noises(model) if hasattr(noise, "noise_prev")],
         "matrices": [{k: encode(getattr(d, k)) for k in NOISE if hasattr(d, k)} for d in _distributions(model)],
     }
 
@@ -42,17 +41,17 @@ def load_volatile(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
     load_space(model.action_space, state["actions"])
     noises = [noise for noise in _noises(model) if hasattr(noise, "noise_prev")]
     for noise, saved in zip(noises, state["action_noise"], strict=True):
-        noise.noise_prev = decode(saved)  # type: ignore[attr-defined]
+        noise.noise_prev = decode(saved)
     for distribution, saved in zip(_distributions(model), state["matrices"], strict=True):
         for name, value in saved.items():
             setattr(distribution, name, value.to(model.device))
 
 
-def _noises(model: BaseAlgorithm) -> list[ActionNoise]:
+def _noises(model: BaseAlgorithm) -> list[Any]:
     noise = model.action_noise
     return [] if noise is None else list(getattr(noise, "noises", [noise]))
 
 
 def _distributions(model: BaseAlgorithm) -> list[Any]:
-    owners = (model.policy, getattr(model, "actor", None))
+    owners: tuple[Any, ...] = (model.policy, getattr(model, "actor", None))
     return [owner.action_dist for owner in owners if hasattr(owner, "action_dist")]

@@ -214,7 +214,7 @@ class _Run:
 
         folder = self.folder.path("tensorboard")
         output = TensorBoardOutputFormat.__new__(TensorBoardOutputFormat)
-        output.writer = SummaryWriter(str(folder), purge_step=self.model.num_timesteps or None)
+        output.writer = SummaryWriter(str(folder), purge_step=self.model.num_timesteps + 1)  # its own step stays
         output._is_closed = False
         return Logger(str(folder), [output])
 

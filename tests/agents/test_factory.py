@@ -55,7 +55,16 @@ def test_every_recipe_builds_a_curious_learner(algorithm: str) -> None:
     assert curious.bonus.scale == 0.5
     assert env.num_envs == config.copies
     assert isinstance(env, VecNormalize) == config.normalises
-    assert curiosity(make_model(RunConfig(task=config.task, algorithm=algorithm, bonus="none"), make_task(config))) is None
+    plain = RunConfig(task=config.task, algorithm=algorithm, bonus="none")
+    assert curiosity(make_model(plain, make_task(plain))) is None
+
+
+def test_scaling_and_learn_every_reach_the_bonus() -> None:
+    settings = {"learn_every": 99, "scaling": {"rule": "median", "window": 3}, "hidden": [8]}
+    config = small(bonus="vime", bonus_settings=settings).check()
+    curious = curiosity(make_model(config, make_task(config)))
+    assert curious is not None
+    assert (curious.learn_every, curious.bonus.scaling.rule, curious.bonus.scaling.window) == (99, "median", 3)
 
 
 def test_only_observations_are_normalised() -> None:
@@ -101,7 +110,7 @@ def test_unserved_spaces_say_what_to_do(task: str, says: str) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"n_steps": -4}, {"learning_rate": "fast"}, {"policy_kwargs": {"activation_fn": 3}}, {"policy_kwargs": {"nets": 3}}],
+    [{"n_steps": -4}, {"learning_rate": "fast"}, {"policy_kwargs": {"activation_fn": 3}}, {"policy_kwargs": {"n": 3}}],
 )
 def test_what_the_algorithm_refuses_is_said(settings: dict[str, Any]) -> None:
     config = RunConfig(task="CartPole-v1", bonus="none", algorithm_settings=settings)
@@ -126,9 +135,10 @@ def test_json_settings_become_what_sb3_wants() -> None:
     assert model.action_noise is not None
     assert "Tanh" in str(model.policy)
     assert config.algorithm_settings == settings  # nothing was written into it
+    pink = RunConfig(task="Pendulum-v1", algorithm="sac", algorithm_settings={"action_noise": {"kind": "pink"}})
+    env = make_task(pink)
     with pytest.raises(InvalidSettings, match="ornstein"):
-        noisy = RunConfig(task="Pendulum-v1", algorithm="sac", algorithm_settings={"action_noise": {"kind": "pink"}})
-        make_model(noisy, make_task(noisy))
+        make_model(pink, env)
 
 
 def test_a_shorter_rollout_shrinks_the_recipes_minibatch() -> None:

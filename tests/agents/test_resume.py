@@ -57,7 +57,11 @@ def test_a_stopped_run_ends_like_one_that_was_not(tmp_path: Path, algorithm: str
         {"task": "vime/SparseHalfCheetah-v0"},
         {"task": "vime/StochasticChain-v0"},
         {"task": "Pendulum-v1", "algorithm_settings": {"n_steps": 64, "use_sde": True, "sde_sample_freq": 8}},
-        {"algorithm": "sac", "steps": 300, "algorithm_settings": {"use_sde": True, "learning_starts": 50, "batch_size": 16}},
+        {
+            "algorithm": "sac",
+            "steps": 300,
+            "algorithm_settings": {"use_sde": True, "learning_starts": 50, "batch_size": 16},
+        },
         {"algorithm": "td3", "environments": 2, "normalise_observations": True},
         {"bonus": "expected-gain"},
         {"bonus": "vime-faithful"},
@@ -133,7 +137,7 @@ def _start(config: RunConfig, out: Path) -> subprocess.Popen:
         "import sys, json; from agents.config import RunConfig; from agents.train import train\n"
         "train(RunConfig.from_json(json.loads(sys.argv[1])), sys.argv[2], checkpoint_seconds=0)"
     )
-    return subprocess.Popen([sys.executable, "-c", code, json.dumps(config.to_json()), str(out)], stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", code, json.dumps(config.to_json()), str(out)])
 
 
 def _wait_for_change(path: Path, process: subprocess.Popen) -> None:
@@ -163,7 +167,6 @@ def test_a_run_killed_at_any_moment_ends_like_one_that_was_not(
         time.sleep(moments.uniform(0, 0.6))
         process.kill()
         assert process.wait() == -signal.SIGKILL, "the run is too short to be killed four times"
-        process.stderr.close()  # type: ignore[union-attr]
     again = train(config, out)
     assert again["resumed"] >= 1
     assert_same_run(tmp_path / "whole", out, result, again)

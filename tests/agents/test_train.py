@@ -53,8 +53,10 @@ def test_a_finished_run_leaves_everything(finished: tuple[RunConfig, Path, dict[
     assert json.loads((out / "result.json").read_text()) == result
     assert RunConfig.from_json(json.loads((out / "config.json").read_text())) == config
     assert result["steps"] >= config.steps
-    assert {"task", "algorithm", "bonus", "scale", "seed", "final_return", "evaluation_return", "first_reward_step",
-            "episodes", "coverage", "cpu_seconds", "wall_seconds", "peak_memory_mb", "resumed", "exact_resume"} <= set(result)  # fmt: skip
+    assert {
+        "task", "algorithm", "bonus", "scale", "seed", "final_return", "evaluation_return", "first_reward_step",
+        "episodes", "coverage", "cpu_seconds", "wall_seconds", "peak_memory_mb", "resumed", "exact_resume",
+    } <= set(result)  # fmt: skip
     versions = json.loads((out / "versions.json").read_text())
     assert versions["threads"] == 1
     assert versions["libraries"]["torch"] == torch.__version__
@@ -109,7 +111,7 @@ def test_the_same_configuration_gives_the_same_run(tmp_path: Path) -> None:
 
 def test_another_configuration_is_refused_and_nothing_is_lost(finished: tuple[RunConfig, Path, dict[str, Any]]) -> None:
     config, out, result = finished
-    with pytest.raises(RunConflict, match="`scale` is 1.0 there and 2.0 here, `seed` is 3 there and 9 here"):
+    with pytest.raises(RunConflict, match=r"`scale` is 1\.0 there and 2\.0 here, `seed` is 3 there and 9 here"):
         train(replace(config, seed=9, scale=2.0), out)
     assert train(config, out) == result
 
@@ -137,7 +139,9 @@ def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
         train(small(), tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "foreign", "pickle", "empty", "another shape", "another bonus", "parts"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "foreign", "pickle", "empty", "another shape", "another bonus", "parts"]
+)
 def test_a_checkpoint_that_cannot_be_used_is_said(tmp_path: Path, damage: str) -> None:
     config = small()
     train(config, tmp_path / "run", stop_after=256)
@@ -146,7 +150,7 @@ def test_a_checkpoint_that_cannot_be_used_is_said(tmp_path: Path, damage: str) -
     rows = (tmp_path / "run" / "metrics.csv").read_bytes()
     if damage in ("another shape", "another bonus"):
         settings = config.algorithm_settings | {"policy_kwargs": {"net_arch": [8]}}
-        other = replace(config, bonus="vime") if damage == "another bonus" else replace(config, algorithm_settings=settings)
+        other = replace(config, **{"bonus": "vime"} if damage == "another bonus" else {"algorithm_settings": settings})
         train(other, tmp_path / "other", stop_after=256)
         whole = (tmp_path / "other" / "checkpoint.pt").read_bytes()
         path.write_bytes(whole)
@@ -155,7 +159,8 @@ def test_a_checkpoint_that_cannot_be_used_is_said(tmp_path: Path, damage: str) -
     elif damage == "foreign":
         torch.save({"weights": torch.zeros(3)}, path)
     else:
-        path.write_bytes({"truncated": whole[: len(whole) // 2], "pickle": b"cos\nsystem\n(S'true'\ntR.", "empty": b""}[damage])
+        pickled = b"cos\nsystem\n(S'true'\ntR."
+        path.write_bytes({"truncated": whole[: len(whole) // 2], "pickle": pickled, "empty": b""}[damage])
     with pytest.raises(CheckpointError, match="Delete it"):
         train(config, tmp_path / "run")
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == rows

@@ -1,0 +1,113 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agents.__main__ import main
+from agents.names import ALGORITHMS, BONUSES
+
+COMMANDS = ("train", "evaluate", "compare", "report", "demo", "list", "bench")
+QUICK = ("--task", "CartPole-v1", "--bonus", "none", "--steps", "256", "--environments", "2")
+QUICK += ("--algorithm-settings", "n_steps=64", 'policy_kwargs={"net_arch":[8]}')
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"Example: vime {command}" in capsys.readouterr().out
+
+
+def test_train_evaluate_and_train_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    assert main(["train", *QUICK, "--out", out]) == 0
+    assert "return over the last tenth" in capsys.readouterr().out
+    assert main(["train", "--out", out, "--json"]) == 0  # finished: the folder alone is enough, and nothing runs
+    result = json.loads(capsys.readouterr().out)
+    assert (result["task"], result["steps"], result["environments"]) == ("CartPole-v1", 256, 2)
+    assert main(["evaluate", out, "--episodes", "10", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean"] == result["evaluation_return"]
+    assert main(["evaluate", out]) == 0
+    assert "over 10 episodes" in capsys.readouterr().out
+    assert main(["train", "--out", out, "--seed", "5"]) == 2
+    assert "`seed` is 0 there and 5 here" in capsys.readouterr().err
+    assert main(["train", *QUICK, "--seed", "5", "--out", out]) == 2
+
+
+def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert list(tables["bonuses"]) == list(BONUSES)
+    assert list(tables["algorithms"]) == list(ALGORITHMS)
+    assert "vime/SparseCartPoleSwingupWeak-v0" in tables["tasks"]
+    assert all(text for table in tables.values() for text in table.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "--task", "vime/SparseMountanCar-v0"], "Did you mean 'vime/SparseMountainCar-v0'?"),
+        (["train", "--task", "CartPole-v1", "--algorithm", "pp0"], "Did you mean 'ppo'?"),
+        (["train", "--task", "CartPole-v1", "--bonus", "vine"], "Did you mean 'vime'?"),
+        (["train", "--task", "CartPole-v1", "--steps", "-1"], "`steps`"),
+        (["train", "--task", "CartPole-v1", "--algorithm", "sac"], "These serve it: ppo"),
+        (["train", "--task", "CartPole-v1", "--bonus-settings", "hiden=[8]"], "Did you mean 'hidden'?"),
+        (["train", "--task", "CartPole-v1", "--checkpoint-seconds", "-1"], "`checkpoint_seconds`"),
+        (["compare", "--tasks", "CartPole-v1", "--bonuses", "nune"], "Did you mean 'none'?"),
+        (["compare", "--tasks", "CartPole-v1", "--seeds", "0"], "--seeds"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("vime: ")
+    assert says in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report"])
+def test_an_empty_folder_is_said(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["", "trian", "train --out x", "train --task A --out x --bonus-settings n"])
+def test_words_that_make_no_command_are_refused(words: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words.split())
+    assert stop.value.code == 2
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert main(["train", *QUICK, "--out", str(out)]) == 0
+    (out / "result.json").unlink()
+    (out / "checkpoint.pt").write_bytes((out / "checkpoint.pt").read_bytes()[:1000])
+    capsys.readouterr()
+    assert main(["train", "--out", str(out)]) == 2
+    assert "truncated, damaged or foreign" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_benchmarks_and_a_comparison_print_json(tmp_path: Path) -> None:
+    def told(*words: str) -> object:
+        command = [sys.executable, "-m", "agents", *words, "--json"]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    speeds = told("bench", "envs")
+    assert isinstance(speeds, dict)
+    assert speeds["vime/MountainCar-v0"] > 0
+    rows = told(
+        "compare", "--tasks", "CartPole-v1", "--bonuses", "none", "vime", "--seeds", "2", "--steps", "512",
+        "--environments", "2", "--algorithm-settings", "n_steps=64", "--out", str(tmp_path),
+    )  # fmt: skip
+    assert isinstance(rows, list)
+    assert {row["bonus"] for row in rows} == {"none", "vime"}
+    assert all({"iqm", "low", "high", "seeds"} <= set(row) for row in rows)
+    assert told("report", str(tmp_path)) == rows
