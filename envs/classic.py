@@ -1,5 +1,6 @@
 """One copy of a classic task, stepped with plain numbers; `envs.vector` steps many with the same functions."""
 
+import copy
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -66,6 +67,8 @@ class ClassicEnv(gym.Env[Any, ActType], Generic[ActType]):
         if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
             raise ValueError(f"`horizon` must be a positive whole number of steps; got {horizon!r}.")
         self.render_mode = render_mode
+        self.observation_space = copy.deepcopy(self.observation_space)  # a space draws from a generator of its own
+        self.action_space = copy.deepcopy(self.action_space)
         self._state: State | None = None
         self._elapsed = 0
 

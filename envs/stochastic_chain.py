@@ -58,14 +58,13 @@ class StochasticChain(ClassicEnv[np.int64]):
             raise ValueError(f"`length` must be at least 3, for a start between two ends; got {length}.")
         if layout_seed < 0:
             raise ValueError(f"`layout_seed` must not be negative; got {layout_seed}.")
+        self.observation_space, self.action_space = spaces.Discrete(length), spaces.Discrete(2)
         super().__init__(horizon=length + SPARE_STEPS if horizon is None else horizon, render_mode=render_mode)
         self.length, self.trap = length, trap
         right = np.array([-1, 1])
         swapped = np.random.default_rng(layout_seed).permutation(length) < length // 2
         self.moves = np.where(swapped[:, None], -right, right)
         """Step that an action takes in a state, before the ends stop it: `moves[position, action]`."""
-        self.observation_space = spaces.Discrete(length)
-        self.action_space = spaces.Discrete(2)
 
     def start(self, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> State:
         """Returns the state of new episodes: one right of the left end."""

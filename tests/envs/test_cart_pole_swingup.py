@@ -144,3 +144,12 @@ def test_starts_are_those_of_the_paper_and_the_weak_one_hangs_at_rest() -> None:
 def test_the_motors_are_ten_newtons_and_two() -> None:
     assert [task().control(np.ones(1)) for task in ALL] == [10, 10, 2]
     assert [task().control(np.full(1, -7.0)) for task in ALL] == [-10, -10, -2]
+
+
+def test_copies_share_no_generator_of_actions() -> None:
+    one, other = envs.SparseCartPoleSwingup(), envs.SparseCartPoleSwingup()
+    one.action_space.seed(0)
+    first = one.action_space.sample()
+    one.action_space.seed(0)
+    other.action_space.sample()
+    assert one.action_space.sample() == first
