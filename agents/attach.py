@@ -39,7 +39,7 @@ def attach(
     Args:
         model: new, running or loaded; with an environment.
         bonus: a name from `vime.BONUSES`, or an object; a `vime.ScaledBonus` keeps its own scale and scaling.
-        scale: weight of the bonus in the reward. At 1, one deviation of the default bonus is worth 0.01.
+        scale: weight of the bonus in the reward. At 1, one deviation of the default bonus is worth 0.02.
         scaling: how the raw bonus becomes a reward; unless given, as the bonus suggests.
         learn_every: environment steps, counted over all copies, between two updates of the bonus; on-policy it waits
             for the end of the rollout. Unless given, as in `vime.wrap`.

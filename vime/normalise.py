@@ -64,8 +64,8 @@ class Scaling:
     """What the yardstick is: the mean of the batches' deviations or upper quantiles, the recent medians, or one."""
     squash: bool = True
     """Take log(1 + raw) first: a gain has a long tail, and its rank is what counts."""
-    unit: float = 0.01
-    """Reward that one yardstick is worth at scale 1: over a horizon of 100 steps it adds up to one reward."""
+    unit: float = 0.02
+    """Reward that one yardstick is worth at scale 1: over a horizon of 50 steps it adds up to one reward."""
     quantile: float = 0.9
     """Which quantile the rule `quantile` takes."""
     window: int = 10

@@ -216,7 +216,7 @@ def test_a_scaled_bonus_is_a_bonus(name: str) -> None:
 def test_one_deviation_of_the_bonus_is_worth_the_unit(name: str) -> None:
     bonus, data = vime.ScaledBonus(build(name), scaling=vime.Scaling(squash=False)), batch(t=50)
     raw = bonus.raw(data)
-    torch.testing.assert_close(bonus.reward(data), (0.01 * raw / raw.double().std(correction=0)).float())
+    torch.testing.assert_close(bonus.reward(data), (0.02 * raw / raw.double().std(correction=0)).float())
 
 
 @pytest.mark.parametrize("name", vime.BONUSES)
