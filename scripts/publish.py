@@ -1,0 +1,49 @@
+"""Copies what a finished study found into `results/`: its table, its scores, its curves seed by seed, its pictures.
+
+    vime compare --tasks vime/SparseMountainCar-v0 --bonuses none vime --seeds 10 --steps 60000 --out runs/mountain_car
+    python scripts/publish.py runs/mountain_car results/mountain_car
+"""
+
+import csv
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+KEPT = ("study.json", "summary.json", "scores.csv", "table.md", "curves.png", "coverage.png", "first_reward.gif")
+COLUMNS = ("step", "episode_return", "bonus_mean", "bonus_share", "model_error", "coverage")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A finished study, and where its findings go."""
+
+    study: tyro.conf.Positional[Path]
+    out: tyro.conf.Positional[Path]
+
+
+def main() -> None:
+    """Copies the files, joins the curves of all runs, and notes the machine."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        if (arguments.study / name).exists():
+            shutil.copyfile(arguments.study / name, arguments.out / name)
+    machine: dict[str, object] = {}
+    with (arguments.out / "curves.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("task", "bonus", "seed", *COLUMNS))
+        for result in sorted((arguments.study / "runs").glob("*/*/seed-*/result.json")):
+            run = json.loads(result.read_text())
+            machine = json.loads((result.parent / "versions.json").read_text())
+            with (result.parent / "metrics.csv").open() as rows:
+                for row in csv.DictReader(rows):
+                    values = [f"{float(row[name]):.6g}" if row[name] else "" for name in COLUMNS]
+                    writer.writerow((run["task"], run["bonus"], run["seed"], *values))
+    (arguments.out / "machine.json").write_text(json.dumps(machine, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
