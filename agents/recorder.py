@@ -147,8 +147,9 @@ class Recorder(VecEnvWrapper):
 
     @property
     def final_return(self) -> float | None:
-        """Mean return of the episodes that ended in the last tenth of the steps; None if there was none."""
-        return self.late_sum / self.late_count if self.late_count else None
+        """Mean return of the episodes that ended in the last tenth of the steps; where none did, of the latest to end
+        before; None if no episode has ended at all."""
+        return self.late_sum / self.late_count if self.late_count else self.last_return
 
     def take_recent(self) -> tuple[float | None, float | None]:
         """Returns mean return and mean length of the episodes since the last call."""

@@ -1,7 +1,7 @@
 """Does the network behind the bonus learn? Held-out error, posterior width and the gain of a repeated transition.
 
-HalfCheetah at its own time step of 0.01 s, uniform random actions, 20,000 transitions taken in as in training. Beside the
-corrected model stands the published recipe, whose posterior falls back to the prior: its settings let the mean
+HalfCheetah at its own time step of 0.01 s, uniform random actions, 20,000 transitions taken in as in training. Beside
+the corrected model stands the published recipe, whose posterior falls back to the prior: its settings let the mean
 prediction end at the mean of the pool, an error of one target variance.
 
     python scripts/model_quality.py --seeds 3 --out results/model_quality.json

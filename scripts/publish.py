@@ -1,7 +1,7 @@
 """Copies what a finished study found into `results/`: its table, its scores, its curves seed by seed, its pictures.
 
-    vime compare --tasks vime/SparseMountainCar-v0 --bonuses none vime --seeds 10 --steps 60000 --out runs/mountain_car
-    python scripts/publish.py runs/mountain_car results/mountain_car
+vime compare --tasks vime/SparseMountainCar-v0 --bonuses none vime --seeds 10 --steps 60000 --out runs/mountain_car
+python scripts/publish.py runs/mountain_car results/mountain_car
 """
 
 import csv

@@ -23,7 +23,7 @@ from vime.errors import InvalidData
 from vime.layers import BayesianLinear, Weights
 from vime.network import BayesianMLP, Sampling
 
-CHUNK = 2048  # (sample, row) pairs in flight: more leave the cache of the processor, fewer pay for the calls
+CHUNK = 3072  # (sample, row) pairs in flight: more leave the cache of the processor, fewer pay for the calls
 MIN_ROWS = 64
 
 

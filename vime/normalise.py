@@ -11,7 +11,8 @@ from torch import Tensor
 from vime.errors import InvalidSettings
 
 TINY = 1e-12
-MEASURABLE = 32  # bonuses whose spread tells something about the rollout they come from
+FEW = 8  # bonuses whose spread is better than no measure at all
+MEASURABLE = 32  # bonuses whose spread tells something about the rollout that they come from
 FLAT = 0.01  # bonuses that hardly differ are not blown up: a yardstick is at least this share of their mean
 
 
@@ -114,24 +115,26 @@ class Yardstick:
     def length(self, raw: Float[Tensor, " n"]) -> float:
         """Returns what to divide the bonuses `raw` by, as things stand; changes nothing.
 
-        A batch that is large enough to be measured counts as the latest of the history.
+        A batch that is large enough to be measured counts as the latest of the history. Before there is a history, it
+        is measured by itself, or by what is pending where that is more; too few bonuses of both pay nothing.
         """
         if self.scaling.rule == "none":
             return 1.0
+        if self.count == 0:
+            waiting, length = self.provisional
+            return length if waiting >= len(raw) or len(raw) < FEW else self.measure(raw)
         now = [self.measure(raw)] if len(raw) >= MEASURABLE else []
         if self.scaling.rule == "median":
             recent = [*self.recent, *now][-self.scaling.window :]
-            total, count = sum(recent), len(recent)
-        else:
-            total, count = self.total + sum(now), self.count + len(now)
-        return total / count if count else self.provisional[1]
+            return sum(recent) / len(recent)
+        return (self.total + sum(now)) / (self.count + len(now))
 
     def observe(self, raw: Float[Tensor, " n"]) -> None:
         """Keeps `n` bonuses for the next `commit`."""
         self.pending.append(raw.detach().clone())
         if self.count == 0:
             waiting = sum(len(part) for part in self.pending)
-            if waiting >= max(MEASURABLE, 2 * self.provisional[0]):
+            if waiting >= max(FEW, 2 * self.provisional[0]):
                 self.pending = [torch.cat(self.pending)]
                 self.provisional = (waiting, self.measure(self.pending[0]))
 
