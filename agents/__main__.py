@@ -1,6 +1,7 @@
 """The command line: `vime train | evaluate | compare | report | demo | list | bench`. Help does not import torch."""
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from agents import commands
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
 DESCRIPTION = """Wrap gym environments, train curious agents, compare exploration baselines.
 
 Example: vime train --task vime/SparseMountainCar-v0 --bonus vime --steps 60000 --out runs/car"""
@@ -61,11 +62,15 @@ def main(words: Sequence[str] | None = None) -> int:
     """Returns the exit code of the command line `words` (those of this process unless given).
 
     0 where all went well, 2 where the user can mend what is wrong (one sentence on standard error says what), 130
-    after Ctrl-C.
+    after Ctrl-C, 141 where nobody reads standard output any more.
     """
     words = list(sys.argv[1:] if words is None else words)
     try:
         _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output, say `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains as it ends
+        return UNREAD
     except KeyboardInterrupt as stop:
         print(str(stop) or _how_to_go_on(words), file=sys.stderr)
         return INTERRUPTED
@@ -82,7 +87,7 @@ def _can_be_mended(error: Exception) -> bool:
 
     from vime.errors import VimeError
 
-    return isinstance(error, (VimeError, gymnasium.error.Error))
+    return isinstance(error, (VimeError, gymnasium.error.Error, OSError))
 
 
 def _how_to_go_on(words: Sequence[str]) -> str:

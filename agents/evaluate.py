@@ -38,10 +38,12 @@ def evaluate(out: Path | str, episodes: int = EPISODES, *, seed: int | None = No
 
     Raises:
         CheckpointError: there is no run or no checkpoint, or it does not fit.
-        InvalidSettings: `episodes` is not positive.
+        InvalidSettings: `episodes` is not positive, or `seed` is negative.
     """
     if episodes < 1:
         raise InvalidSettings(f"`episodes` must be a whole number of at least 1; got {episodes!r}.")
+    if seed is not None and seed < 0:
+        raise InvalidSettings(f"`seed` must be a whole number of at least 0; got {seed!r}.")
     config = read_config(Path(out))
     path = Path(out) / "checkpoint.pt"
     if not path.is_file():

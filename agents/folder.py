@@ -62,6 +62,21 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read as JSON: {error}. Choose another folder.") from error
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in a file that a run can do without.
+
+    Raises:
+        CheckpointError: there is no such object in it.
+    """
+    try:
+        value = json.loads(path.read_text())
+        if not isinstance(value, dict):
+            raise ValueError(f"it holds a {type(value).__name__}")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as a JSON object: {error}. Delete it, and try again.") from error
+    return value
+
+
 def read_config(out: Path) -> RunConfig:
     """Returns the configuration of the run in `out`.
 
@@ -97,9 +112,9 @@ class RunFolder:
     def __enter__(self) -> "RunFolder":
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            self._hold()
+        except OSError as error:
             raise RunConflict(f"{self.out} cannot be made a run folder: {error.strerror or error}.") from error
-        self._hold()
         try:
             self._claim()
         except BaseException:
@@ -156,7 +171,7 @@ class RunFolder:
     def result(self) -> dict[str, Any] | None:
         """Returns the result of a finished run, or None."""
         path = self.path("result.json")
-        return read_json(path) if path.exists() else None
+        return read_object(path) if path.exists() else None
 
 
 class MetricsFile:

@@ -28,7 +28,7 @@ from agents.checkpoint import (
 from agents.config import RunConfig
 from agents.evaluate import EPISODES, play
 from agents.factory import make_model, make_task
-from agents.folder import MetricsFile, RunFolder, read_json, write_atomically, write_json
+from agents.folder import MetricsFile, RunFolder, read_object, write_atomically, write_json
 from agents.random_state import save_volatile
 from agents.versions import changed, versions
 from vime.errors import InvalidSettings, RunConflict
@@ -173,7 +173,7 @@ class _Run:
             self.exact = False
             log.warning("The run continues with new episodes, so not exactly: its task cannot be saved (%s).", reason)
         record = self.folder.path("versions.json")
-        different = changed(read_json(record), now) if record.exists() else []
+        different = changed(read_object(record), now) if record.exists() else []
         if different:
             self.exact = False
             log.warning("The run continues on other ground, and may not continue exactly: %s.", "; ".join(different))

@@ -1,6 +1,8 @@
 """The contract of a bonus, its weight in the reward, and the table of names."""
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
@@ -12,7 +14,7 @@ from vime.bonuses.expected_gain import ExpectedGain
 from vime.bonuses.faithful import FaithfulVime
 from vime.bonuses.none import NoBonus
 from vime.bonuses.vime import Vime
-from vime.errors import CheckpointError, InvalidData, InvalidSettings, build_settings, choose
+from vime.errors import CheckpointError, InvalidData, InvalidSettings, VimeError, build_settings, choose
 from vime.normalise import Scaling, Yardstick
 from vime.transitions import Transitions
 
@@ -65,7 +67,15 @@ def make_bonus(name: str, observation_space: gymnasium.Space, action_space: gymn
         UnsupportedSpace: the bonus cannot serve a space.
     """
     cls = choose("bonus", name, BONUSES)
-    return cls(observation_space, action_space, build_settings(f"The bonus {name!r}", cls.Settings, settings))
+    built = build_settings(f"The bonus {name!r}", cls.Settings, settings)
+    try:
+        return cls(observation_space, action_space, built)
+    except VimeError:
+        raise
+    except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        if not settings:
+            raise
+        raise InvalidSettings(f"The bonus {name!r} cannot be built with {settings}: {error}.") from error
 
 
 class ScaledBonus:
@@ -76,8 +86,10 @@ class ScaledBonus:
     """
 
     def __init__(self, bonus: Bonus, scale: float = 1.0, scaling: Scaling | None = None) -> None:
-        if not torch.isfinite(torch.tensor(float(scale))):
-            raise InvalidSettings(f"`scale` must be a finite number; got {scale}.")
+        if not isinstance(scale, Real) or not math.isfinite(scale):
+            raise InvalidSettings(f"`scale` must be a finite number; got {scale!r}.")
+        if not isinstance(scaling, Scaling | None):
+            raise InvalidSettings(f"`scaling` must be a vime.Scaling; got {scaling!r}.")
         self.bonus = bonus
         self.scale = float(scale)
         self.scaling = scaling or bonus.scaling

@@ -63,9 +63,9 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
     Raises:
         UnknownName: there is none; the message suggests the nearest entry.
     """
-    if name in table:
+    if isinstance(name, str) and name in table:
         return table[name]
-    raise UnknownName(f"No {kind} is named {name!r}. {nearest(name, table)}")
+    raise UnknownName(f"No {kind} is named {name!r}. {nearest(str(name), table)}")
 
 
 def build_settings(kind: str, cls: type[T], settings: Mapping[str, Any]) -> T:
@@ -78,4 +78,9 @@ def build_settings(kind: str, cls: type[T], settings: Mapping[str, Any]) -> T:
     for name in settings:
         if name not in known:
             raise InvalidSettings(f"{kind} has no setting {name!r}. {nearest(name, known)}")
-    return cls(**settings)
+    try:
+        return cls(**settings)
+    except VimeError:
+        raise
+    except TypeError as error:  # a value of a kind that cannot be compared with what is allowed
+        raise InvalidSettings(f"{kind} cannot be built with {dict(settings)}: {error}.") from error

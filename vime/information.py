@@ -12,14 +12,14 @@ ever formed where the sum over weights can be had from a matrix product (see `_l
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from vime.errors import InvalidData
+from vime.errors import InvalidData, InvalidSettings
 from vime.layers import BayesianLinear, Weights
 from vime.network import BayesianMLP, Sampling
 
@@ -80,9 +80,14 @@ def realised_gain(
 
     Raises:
         InvalidData: `inputs` and `targets` do not fit the network or each other.
+        InvalidSettings: there is no way of `sampling` of that name, or fewer than one of `samples`.
 
     References: Houthooft et al. 2016, section 2.5.
     """
+    if sampling not in get_args(Sampling):
+        raise InvalidSettings(f"`sampling` must be {' or '.join(get_args(Sampling))}; got {sampling!r}.")
+    if samples < 1:
+        raise InvalidSettings(f"`samples` must be at least 1; got {samples}.")
     first, last = network.layers[0], network.layers[-1]
     if inputs.ndim != 2 or targets.ndim != 2 or len(inputs) != len(targets):
         raise InvalidData(

@@ -79,8 +79,8 @@ class Scaling:
             raise InvalidSettings(f"`quantile` must lie between 0 and 1; got {self.quantile}.")
         if self.window < 1:
             raise InvalidSettings(f"`window` must be at least 1; got {self.window}.")
-        if not self.unit > 0:
-            raise InvalidSettings(f"`unit` must be positive; got {self.unit}.")
+        if not 0 < self.unit < math.inf:
+            raise InvalidSettings(f"`unit` must be positive and finite; got {self.unit}.")
 
 
 class Yardstick:

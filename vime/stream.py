@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ class Stream:
     """Steps of `copies` environments on their way to a bonus: scored one by one, learnt from in batches."""
 
     def __init__(self, bonus: ScaledBonus, learn_every: int, copies: int, mode: AutoresetMode) -> None:
-        if learn_every < 1:
-            raise InvalidSettings(f"`learn_every` must be at least 1; got {learn_every}.")
+        if isinstance(learn_every, bool) or not isinstance(learn_every, Integral) or learn_every < 1:
+            raise InvalidSettings(f"`learn_every` must be a whole number of at least 1; got {learn_every!r}.")
         self.bonus = bonus
         self.learn_every = learn_every
         self.mode = mode
@@ -86,15 +87,16 @@ class Stream:
         """
         before, self.obs = self.obs, None
         reward = np.asarray(reward, dtype=np.float64).reshape(-1)
+        flags = torch.from_numpy(np.array([terminated, truncated], dtype=bool).reshape(2, 1, -1))
+        valid = torch.from_numpy(~self.ended).unsqueeze(0)
+        batch = Transitions(before, action, final, flags[0], flags[1], valid)  # type: ignore[arg-type]
         if not np.isfinite(reward).all():
+            batch.check_finite(self.steps)  # a wrong action is the cause, and the reward its consequence
             copy = int(np.flatnonzero(~np.isfinite(reward))[0])
             raise InvalidData(
                 f"The reward of environment {copy} at step {self.steps} is {reward[copy]}; nothing of this step was "
                 "stored. Repair the environment, or clip what it returns."
             )
-        flags = torch.from_numpy(np.array([terminated, truncated], dtype=bool).reshape(2, 1, -1))
-        valid = torch.from_numpy(~self.ended).unsqueeze(0)
-        batch = Transitions(before, action, final, flags[0], flags[1], valid)  # type: ignore[arg-type]
         try:
             bonus = self.bonus.reward(batch)[0].cpu().numpy().astype(np.float64)
         except InvalidData:

@@ -167,6 +167,8 @@ def open_study(study: Study, out: Path) -> Study:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RunConflict(f"{out} is a file; `--out` must name a folder, new or of this study.") from error
+    except OSError as error:
+        raise RunConflict(f"{out} cannot be made the folder of a study: {error.strerror or error}.") from error
     write(out / STUDY_FILE, json.dumps(grown.to_json(), indent=2) + "\n")
     return grown
 

@@ -58,6 +58,7 @@ def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--task", "CartPole-v1", "--checkpoint-seconds", "-1"], "`checkpoint_seconds`"),
         (["compare", "--tasks", "CartPole-v1", "--bonuses", "nune"], "Did you mean 'none'?"),
         (["compare", "--tasks", "CartPole-v1", "--seeds", "0"], "--seeds"),
+        (["train", "--task", "CartPole-v1", "--bonus-settings", "samples=many"], "cannot be built with"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
@@ -92,6 +93,45 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.Cap
     capsys.readouterr()
     assert main(["train", "--out", str(out)]) == 2
     assert "truncated, damaged or foreign" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_a_folder_that_cannot_be_made_is_one_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    task = ["--task" if command == "train" else "--tasks", "CartPole-v1"]
+    assert main([command, *task, "--out", "/dev/null/run"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("vime: /dev/null/run ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["result.json", "versions.json"])
+@pytest.mark.parametrize("text", ["", "[1]", '{"a": '])
+def test_a_damaged_record_is_one_sentence(
+    name: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *QUICK, "--out", str(tmp_path)]) == 0
+    (tmp_path / "result.json").unlink()
+    (tmp_path / name).write_text(text)
+    capsys.readouterr()
+    assert main(["train", "--out", str(tmp_path)]) == 2
+    assert f"{name} cannot be read as a JSON object" in capsys.readouterr().err
+    (tmp_path / name).unlink()  # as it advises
+    assert main(["train", "--out", str(tmp_path)]) == 0
+
+
+def test_a_negative_seed_of_an_evaluation_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(tmp_path), "--seed", "-1"]) == 2
+    assert "`seed`" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    command = [sys.executable, "-m", "agents", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 @pytest.mark.slow

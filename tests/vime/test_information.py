@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -180,3 +181,12 @@ def test_wrong_shapes_are_named(x: tuple[int, ...], y: tuple[int, ...], monkeypa
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users run without the tests' shape checks
     with pytest.raises(vime.InvalidData, match="got"):
         realised_gain(network(()).float(), torch.zeros(x), torch.zeros(y))
+
+
+@pytest.mark.parametrize(("settings", "words"), [({"samples": 0}, "`samples`"), ({"sampling": "global"}, "`sampling`")])
+def test_settings_that_mean_nothing_are_refused(
+    settings: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(vime.InvalidSettings, match=words):
+        realised_gain(network(()).float(), torch.zeros(3, 4), torch.zeros(3, 3), **settings)

@@ -370,7 +370,7 @@ def test_the_users_scaling_replaces_that_of_the_bonus() -> None:
     [
         ({"bonus": "vimes"}, vime.UnknownName, "Did you mean 'vime'"),
         ({"bonus": "vime", "hiden": 3}, vime.InvalidSettings, "Did you mean 'hidden'"),
-        ({"bonus": "vime", "learn_every": 0}, vime.InvalidSettings, "`learn_every` must be at least 1; got 0"),
+        ({"bonus": "vime", "learn_every": 0}, vime.InvalidSettings, "`learn_every` must be a whole number"),
         ({"bonus": "vime", "scale": float("nan")}, vime.InvalidSettings, "`scale` must be a finite number"),
         ({"bonus": Recorder(), "seed": 3}, vime.InvalidSettings, "takes no settings; got seed"),
         ({"bonus": vime.ScaledBonus(Recorder())}, vime.InvalidSettings, "scaled already"),
