@@ -22,7 +22,7 @@ from agents.config import RunConfig
 from agents.names import ALGORITHMS, Recipe
 from agents.recorder import Recorder
 from agents.tasks import check_task, tasks
-from vime.bonus import BONUSES
+from vime.bonus import part_settings
 from vime.errors import InvalidSettings, UnsupportedSpace, VimeError, build_settings, choose, nearest
 from vime.normalise import Scaling
 
@@ -61,7 +61,7 @@ def check_settings(config: RunConfig) -> None:
         name = f"The bonus {config.bonus!r}"
         with _refusals(f"{name} cannot be built with {config.bonus_settings}", TypeError, ValueError):
             settings, _ = _bonus_settings(config)
-            build_settings(name, BONUSES[config.bonus].Settings, settings)
+            part_settings(config.bonus, settings)
     _algorithm_settings(config)
 
 
