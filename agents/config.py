@@ -112,7 +112,8 @@ class RunConfig:
             if not isinstance(getattr(self, name), dict):
                 raise InvalidSettings(f"`{name}` must be a mapping of names to values; got {getattr(self, name)!r}.")
         choose("algorithm", self.algorithm, ALGORITHMS)
-        choose("bonus", self.bonus, BONUSES)
+        for part in self.bonus.split("+"):
+            choose("bonus", part.strip(), BONUSES)
         for name, least in (("steps", 1), ("environments", 1), ("threads", 1), ("seed", 0)):
             value = getattr(self, name)
             if name == "environments" and value is None:

@@ -22,7 +22,7 @@ from agents.config import RunConfig
 from agents.names import ALGORITHMS, Recipe
 from agents.recorder import Recorder
 from agents.tasks import check_task, tasks
-from vime.bonus import BONUSES
+from vime.bonus import part_settings
 from vime.errors import InvalidSettings, UnsupportedSpace, VimeError, build_settings, choose, nearest
 from vime.normalise import Scaling
 
@@ -61,7 +61,7 @@ def check_settings(config: RunConfig) -> None:
         name = f"The bonus {config.bonus!r}"
         with _refusals(f"{name} cannot be built with {config.bonus_settings}", TypeError, ValueError):
             settings, _ = _bonus_settings(config)
-            build_settings(name, BONUSES[config.bonus].Settings, settings)
+            part_settings(config.bonus, settings)
     _algorithm_settings(config)
 
 
@@ -145,12 +145,19 @@ def _bonus_settings(config: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 def _algorithm_settings(config: RunConfig) -> dict[str, Any]:
     """The recipe with the user's changes."""
     recipe = choose("algorithm", config.algorithm, ALGORITHMS)
-    known = [name for name in inspect.signature(algorithm_class(config.algorithm)).parameters if name not in OF_THE_RUN]
-    for name in config.algorithm_settings:
+    parameters = inspect.signature(algorithm_class(config.algorithm)).parameters
+    known = [name for name in parameters if name not in OF_THE_RUN]
+    for name, value in config.algorithm_settings.items():
         if name in OF_THE_RUN:
             raise InvalidSettings(f"{recipe.cls}'s `{name}` is decided by the run itself and cannot be set.")
         if name not in known:
             raise InvalidSettings(f"{recipe.cls} has no setting {name!r}. {nearest(name, known)}")
+        usual = parameters[name].default
+        if isinstance(value, str) and isinstance(usual, (bool, int, float)):
+            raise InvalidSettings(
+                f"{recipe.cls} cannot be built with {config.algorithm_settings}: "
+                f"`{name}` takes no text, but values like {usual!r}."
+            )
     merged = copy.deepcopy({**recipe.settings, **config.algorithm_settings})  # some algorithms write into theirs
     if recipe.on_policy and "batch_size" in recipe.settings and isinstance(merged["n_steps"], int):
         rollout = merged["n_steps"] * config.copies

@@ -1,7 +1,6 @@
 """The contract of a bonus, its weight in the reward, and the table of names."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,11 +9,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vime.bonuses.counts import Counts
+from vime.bonuses.deir import Deir
+from vime.bonuses.disagreement import Disagreement
+from vime.bonuses.e3b import E3b
+from vime.bonuses.ex2 import Ex2
 from vime.bonuses.expected_gain import ExpectedGain
 from vime.bonuses.faithful import FaithfulVime
+from vime.bonuses.girm import Girm
+from vime.bonuses.icm import Icm
+from vime.bonuses.lpm import Lpm
+from vime.bonuses.mixture import Mixture
+from vime.bonuses.ngu import Ngu
 from vime.bonuses.none import NoBonus
+from vime.bonuses.noveld import NovelD
+from vime.bonuses.pseudo_counts import PseudoCounts
+from vime.bonuses.re3 import Re3
+from vime.bonuses.revd import Revd
+from vime.bonuses.ride import Ride
+from vime.bonuses.rise import Rise
+from vime.bonuses.rnd import Rnd
+from vime.bonuses.simhash import SimHash
 from vime.bonuses.vime import Vime
-from vime.errors import CheckpointError, InvalidData, InvalidSettings, VimeError, build_settings, choose
+from vime.errors import CheckpointError, InvalidData, InvalidSettings, VimeError, build_settings, choose, nearest
 from vime.normalise import Scaling, Yardstick
 from vime.transitions import Transitions
 
@@ -52,6 +69,23 @@ BONUSES: Mapping[str, type] = {
     "vime": Vime,
     "vime-faithful": FaithfulVime,
     "expected-gain": ExpectedGain,
+    "icm": Icm,
+    "disagreement": Disagreement,
+    "ride": Ride,
+    "e3b": E3b,
+    "deir": Deir,
+    "girm": Girm,
+    "ex2": Ex2,
+    "rnd": Rnd,
+    "counts": Counts,
+    "simhash": SimHash,
+    "pseudo-counts": PseudoCounts,
+    "ngu": Ngu,
+    "re3": Re3,
+    "rise": Rise,
+    "revd": Revd,
+    "noveld": NovelD,
+    "lpm": Lpm,
 }
 
 
@@ -59,23 +93,58 @@ def make_bonus(name: str, observation_space: gymnasium.Space, action_space: gymn
     """Returns the bonus `name` for transitions of these (single-environment) spaces.
 
     Args:
-        settings: fields of the bonus's settings dataclass, for example `seed`, `device`, `hidden`.
+        name: an entry of `BONUSES`, or several joined by "+", for example "disagreement+e3b": a `Mixture` of them.
+        settings: fields of the bonus's settings dataclass, for example `seed`, `device`, `hidden`. For a mixture:
+            `weights`, one number a part; the settings of a part under its name, `e3b={"ridge": 1.0}`; and what goes to
+            every part, `seed` and `device`.
 
     Raises:
         UnknownName: no bonus is named so; the nearest is suggested.
         InvalidSettings: a setting is unknown or out of range.
         UnsupportedSpace: the bonus cannot serve a space.
     """
-    cls = choose("bonus", name, BONUSES)
-    built = build_settings(f"The bonus {name!r}", cls.Settings, settings)
+    parts = part_settings(name, settings)
     try:
-        return cls(observation_space, action_space, built)
+        made = [(part, BONUSES[part](observation_space, action_space, own)) for part, own in parts]
     except VimeError:
         raise
     except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         if not settings:
             raise
         raise InvalidSettings(f"The bonus {name!r} cannot be built with {settings}: {error}.") from error
+    if len(made) == 1:
+        return made[0][1]
+    return Mixture([part for part, _ in made], [ScaledBonus(bonus) for _, bonus in made], settings.get("weights"))
+
+
+def part_settings(name: str, settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Returns the name and the settings dataclass of every part of a bonus, one for a plain name; builds no bonus.
+
+    Raises:
+        UnknownName: no bonus is named so; the nearest is suggested.
+        InvalidSettings: a setting is unknown or out of range.
+    """
+    names = [part.strip() for part in name.split("+")] if isinstance(name, str) else [name]
+    for part in names:
+        choose("bonus", part, BONUSES)
+    if len(names) == 1:
+        return [(names[0], build_settings(f"The bonus {names[0]!r}", BONUSES[names[0]].Settings, settings))]
+    known = {"weights", "seed", "device", *names}
+    for key, value in settings.items():
+        if key not in known:
+            raise InvalidSettings(f"The mixture {name!r} has no setting {key!r}. {nearest(key, known)}")
+        if key in names and not isinstance(value, Mapping):
+            raise InvalidSettings(f"The settings of {key!r} in a mixture are a mapping; got {value!r}.")
+    weights = settings.get("weights")
+    if weights is not None and (not isinstance(weights, Sequence) or len(weights) != len(names)):
+        raise InvalidSettings(f"`weights` must hold one number for each of {', '.join(names)}; got {weights!r}.")
+    shared = {key: value for key, value in settings.items() if key in ("seed", "device")}
+    own = [shared | dict(settings.get(part, {})) for part in names]
+    kinds = [BONUSES[part].Settings for part in names]
+    return [
+        (part, build_settings(f"The bonus {part!r}", kind, given))
+        for part, kind, given in zip(names, kinds, own, strict=True)
+    ]
 
 
 class ScaledBonus:
@@ -86,7 +155,7 @@ class ScaledBonus:
     """
 
     def __init__(self, bonus: Bonus, scale: float = 1.0, scaling: Scaling | None = None) -> None:
-        if not isinstance(scale, Real) or not math.isfinite(scale):
+        if not isinstance(scale, Real) or not torch.isfinite(torch.tensor(float(scale))):
             raise InvalidSettings(f"`scale` must be a finite number; got {scale!r}.")
         if not isinstance(scaling, Scaling | None):
             raise InvalidSettings(f"`scaling` must be a vime.Scaling; got {scaling!r}.")

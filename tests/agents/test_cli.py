@@ -59,6 +59,7 @@ def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
         (["compare", "--tasks", "CartPole-v1", "--bonuses", "nune"], "Did you mean 'none'?"),
         (["compare", "--tasks", "CartPole-v1", "--seeds", "0"], "--seeds"),
         (["train", "--task", "CartPole-v1", "--bonus-settings", "samples=many"], "cannot be built with"),
+        (["train", "--task", "CartPole-v1", "--algorithm-settings", "gamma=high"], "takes no text"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(

@@ -28,6 +28,15 @@ ACTIONS: dict[str, Space] = {
 }
 LEARNING = [name for name in vime.BONUSES if name != "none"]
 SMALL: dict[str, dict[str, Any]] = {name: {"hidden": (8,), "updates": 2, "minibatch": 16} for name in LEARNING}
+SMALL |= {
+    name: {"hidden": (8,), "width": 4, "passes": 1, "minibatch": 16} for name in ("icm", "ride", "e3b", "deir", "ex2")
+}
+SMALL |= {name: {"hidden": (8,), "passes": 1, "minibatch": 16} for name in ("disagreement", "girm")}
+SMALL |= {name: {"hidden": (8,), "passes": 1, "minibatch": 16} for name in ("rnd", "ngu", "noveld", "lpm")}
+SMALL |= {name: {"hidden": (8,), "width": 4} for name in ("pseudo-counts", "re3", "rise", "revd")}
+SMALL |= {"counts": {}, "simhash": {"bits": 2}}
+OTHER: dict[str, dict[str, Any]] = {"counts": {"cell": 0.25}, "simhash": {"bits": 3}}  # than `hidden` decides the shape
+SEEDLESS = ("counts",)  # the seed only shuffles the names of the places
 
 
 def build(name: str, observation: str = "vector", action: str = "discrete", **settings: Any) -> vime.Bonus:
@@ -177,7 +186,7 @@ def test_the_seed_decides_and_repeats(name: str) -> None:
         return bonus.reward(batch(seed=9))
 
     assert torch.equal(rewards(3), rewards(3))
-    assert not torch.equal(rewards(3), rewards(4))
+    assert name in SEEDLESS or not torch.equal(rewards(3), rewards(4))
 
 
 @pytest.mark.parametrize("name", vime.BONUSES)
@@ -196,7 +205,7 @@ def test_no_global_random_state_is_touched_once_built(name: str) -> None:
 def test_a_state_of_another_shape_is_refused(name: str) -> None:
     bonus = vime.ScaledBonus(build(name))
     with pytest.raises(vime.CheckpointError, match="does not fit the bonus"):
-        bonus.load_state_dict(vime.ScaledBonus(build(name, hidden=(9,))).state_dict())
+        bonus.load_state_dict(vime.ScaledBonus(build(name, **OTHER.get(name, {"hidden": (9,)}))).state_dict())
     with pytest.raises(vime.CheckpointError, match="does not fit the bonus"):
         bonus.load_state_dict({"bonus": {}})
 

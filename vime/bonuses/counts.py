@@ -1,0 +1,117 @@
+"""Counts: the older a place, the less it earns."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vime.counts import CountTable
+from vime.episodic import flat_successors, scattered
+from vime.errors import InvalidSettings
+from vime.normalise import Scaling
+from vime.spaces import make_action_encoder
+from vime.transitions import Observation, Transitions
+from vime.visits import Keys, ranks
+
+
+class Counts:
+    r"""One over the root of how often the successor was seen in all of training, this visit included.
+
+    .. math:: r_t = 1 / \sqrt{N(s_{t+1})}
+
+    Images and discrete values are told apart exactly. Other numbers are counted in cells of `cell` deviations, which
+    are measured over the first `settle` observations; then counting starts anew, on a grid that stays. In more than a
+    few dimensions hardly a cell is seen twice: take `simhash` there. A minibatch sampled from a replay buffer holds
+    visits that were counted before, so its steps do not count again.
+
+    References: Strehl and Littman 2008, "An analysis of model-based interval estimation for Markov decision
+        processes"; Bellemare et al. 2016, arXiv:1606.01868.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of the grid."""
+
+        cell: float = 0.5
+        """Side of a cell in which continuous observations count as one, in deviations of the observation."""
+        settle: int = 2000
+        """Observations that the grid is laid by."""
+        seed: int = 0
+        """Seed of the hash; without effect on the counts but for collisions."""
+        device: str = "cpu"
+        """Where observations are hashed."""
+
+        def __post_init__(self) -> None:
+            if not self.cell > 0:
+                raise InvalidSettings(f"`cell` must be positive; got {self.cell}.")
+            if self.settle < 1:
+                raise InvalidSettings(f"`settle` must be at least 1; got {self.settle}.")
+
+    settings: Any
+    scaling: ClassVar[Scaling] = Scaling(squash=False)
+
+    def __init__(self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Any = None) -> None:
+        self.settings = settings or self.Settings()
+        make_action_encoder(action_space)  # refuses what no bonus serves
+        self.table = CountTable()
+        self.seen = 0
+        self._build(observation_space)
+
+    def _build(self, observation_space: gymnasium.Space) -> None:
+        s = self.settings
+        self.hash = Keys(observation_space, s.cell, s.seed, s.device)
+        self.exact = not self.hash.standardise
+
+    def _keys(self, obs: Observation) -> Int[Tensor, " n"]:
+        return self.hash(obs).cpu()
+
+    def _update(self, obs: Observation) -> None:
+        self.hash.update(obs)
+
+    def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
+        """Returns one over the root of the count at the successor of every transition."""
+        keys = self._keys(flat_successors(batch, self.settings.device))
+        counts, valid = self.table.look_up(keys), batch.valid.flatten().cpu()
+        if not scattered(batch):
+            counts[valid] += ranks(keys[valid][:, None])
+        return torch.where(batch.valid, counts.clamp_min(1).float().rsqrt().view(batch.shape), 0.0)
+
+    def observe(self, batch: Transitions) -> None:
+        """Counts the successors; while the grid is being laid, moves it too."""
+        if not batch.valid.any():
+            return
+        obs = flat_successors(batch.flat(), self.settings.device)
+        before, self.seen = self.seen, self.seen + int(batch.valid.sum())
+        if not self.exact and before < self.settings.settle:
+            self._update(obs)
+            if self.seen >= self.settings.settle:
+                self.table.clear()
+        self.table.add(self._keys(obs))
+
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Does nothing: counts advance as they are observed; returns `places`, how many keys are known."""
+        return {"places": float(len(self.table.counts))}
+
+    def _hash_state(self) -> dict[str, Any]:
+        weights = {str(key): part.clone() for key, part in self.hash.weights.items()}
+        return {"cell": self.settings.cell, "statistics": self.hash.state_dict(), "weights": weights}
+
+    def _load_hash(self, state: dict[str, Any]) -> None:
+        if state["cell"] != self.settings.cell:
+            raise ValueError(f"the cells are {self.settings.cell} deviations wide, the saved ones {state['cell']}")
+        self.hash.load_state_dict(state["statistics"])
+        # the keys mean nothing under another hash
+        self.hash.weights = {key: state["weights"][str(key)].to(self.settings.device) for key in self.hash.weights}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts, grid, and how many observations there were."""
+        return {"table": self.table.state_dict(), "hash": self._hash_state(), "seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        self._load_hash(state["hash"])
+        self.table.load_state_dict(state["table"])
+        self.seen = int(state["seen"])

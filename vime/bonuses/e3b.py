@@ -1,0 +1,83 @@
+"""Elliptical episodic bonus: counts for continuous features."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vime.borders import done, starts
+from vime.elliptical import EllipticalMemory
+from vime.errors import InvalidSettings
+from vime.inverse import InverseFeatures, InverseSettings
+from vime.normalise import Scaling
+from vime.transitions import Transitions
+
+
+class E3b:
+    r"""How far the new features lie outside what the episode has seen, in the metric of its second moment.
+
+    .. math:: r_t = \phi(s_{t+1})^\top C_t^{-1} \phi(s_{t+1}), \quad
+        C_t = \lambda I + \sum_{i \le t} \phi(s_i)\phi(s_i)^\top
+
+    The features are those of an inverse model; the sum goes over the arrivals of the episode so far, or with
+    `episodic=False` over all of the environment's. Transitions that do not follow on each other (the minibatches of
+    off-policy learning) each count as the first of an episode.
+
+    References: Henaff et al. 2022, "Exploration via elliptical episodic bonuses", arXiv:2210.05805, algorithm 1.
+
+    Differs from the paper: features are normalised to squared length one, so that lambda means the same everywhere;
+        the first observation of an episode is not taken in.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(InverseSettings):
+        """Settings of features and memory."""
+
+        ridge: float = 0.1
+        """lambda: visits, roughly, that every direction starts with."""
+        episodic: bool = True
+        """Forget at the end of every episode."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not self.ridge > 0:  # the matrix must have an inverse
+                raise InvalidSettings(f"`ridge` must be positive; got {self.ridge}.")
+
+    scaling: ClassVar[Scaling] = Scaling()
+
+    def __init__(
+        self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
+    ) -> None:
+        self.settings = s = settings or self.Settings()
+        self.features = InverseFeatures(observation_space, action_space, s, forward=False)
+        self.memory = EllipticalMemory(s.width, s.ridge, s.device, s.episodic)
+
+    def _arrivals(self, batch: Transitions) -> Float[Tensor, "t b w"]:
+        return self.features.arrivals(batch) * self.settings.width**-0.5
+
+    @torch.no_grad()
+    def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
+        """Returns the novelty of every successor within its episode: at most 1 / `ridge`."""
+        novelty, _ = self.memory.ask(self._arrivals(batch), starts(batch))
+        return torch.where(batch.valid, novelty.clamp_min(0).cpu(), 0.0)
+
+    @torch.no_grad()
+    def observe(self, batch: Transitions) -> None:
+        """Takes the batch into the memory of each environment."""
+        self.memory.advance(self._arrivals(batch), starts(batch), done(batch)[-1])
+
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Fits the features to the batch; returns `inverse_loss`."""
+        return self.features.learn(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, statistics, optimiser, generator and memory."""
+        return {"features": self.features.state_dict(), "memory": self.memory.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        self.features.load_state_dict(state["features"])
+        self.memory.load_state_dict(state["memory"])

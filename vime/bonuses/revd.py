@@ -1,0 +1,109 @@
+"""Discrepancy between what one episode visits and what the one before did."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vime.bonuses.pseudo_counts import NeighbourSettings
+from vime.borders import done, starts
+from vime.episodic import PREVIOUS, RUNNING, EpisodicMemory, RandomEncoder, flat_successors, nearest, scattered
+from vime.errors import InvalidSettings
+from vime.normalise import Scaling
+from vime.spaces import make_action_encoder
+from vime.transitions import Transitions
+
+CLOSEST = 1e-3  # distances below this count as this: a place seen again must not be infinitely rewarding
+
+
+class Revd:
+    r"""Far from the last episode, near to one's own: the share of a step in a Rényi divergence between the two.
+
+    .. math:: r_t = \ell_t \left(\frac{\tilde\rho_k(y_t)}{\rho_k(y_t)}\right)^{1 - \alpha}
+
+    :math:`\rho_k` is the distance of the random features of the successor to the k-th nearest earlier one of the same
+    episode, :math:`\tilde\rho_k` to that of the episode before, :math:`\ell_t` to the very nearest of the same episode.
+    Where there are fewer than `k`, the farthest of them counts. Nothing is paid in the first episode of an environment
+    and on the first step of any. The transitions of a minibatch sampled from a replay buffer have lost their episodes;
+    each is measured against the running episodes of all environments, itself left out, and against those before.
+
+    References: Yuan et al. 2023, "Rewarding episodic visitation discrepancy for exploration in reinforcement learning",
+        arXiv:2209.08842.
+
+    Differs from the paper: only earlier steps of the episode count, so that a reward does not depend on the future;
+        hence the nearest distance of the step itself, where the authors' code takes the mean over the episode.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(NeighbourSettings):
+        """Settings of encoder, search and order."""
+
+        alpha: float = 0.5
+        """Order of the divergence, between 0 and 1."""
+        capacity: int = 2048
+        """Steps remembered of each environment, over the running episode and the one before."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not 0 < self.alpha < 1:
+                raise InvalidSettings(f"`alpha` must lie between 0 and 1; got {self.alpha}.")
+
+    scaling: ClassVar[Scaling] = Scaling()
+
+    def __init__(
+        self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
+    ) -> None:
+        self.settings = s = settings or self.Settings()
+        make_action_encoder(action_space)  # refuses what no bonus serves
+        self.encoder = RandomEncoder(observation_space, s.width, s.hidden, s.seed).to(s.device)
+        self.memory = EpisodicMemory(s.width, s.capacity, s.device, previous=True)
+
+    def _marked(self, batch: Transitions) -> tuple[Tensor, Tensor, Tensor]:
+        device = self.settings.device
+        features = self.encoder(flat_successors(batch, device)).view(*batch.shape, -1)
+        return features, starts(batch).to(device), batch.valid.to(device)
+
+    def _anywhere(self, features: Float[Tensor, "t b w"], tag: int) -> Float[Tensor, "t b k"]:
+        """Distances to the nearest remembered steps with this tag in any environment, but for the step itself."""
+        rows, queries = self.memory.rows[self.memory.episode == tag], features.flatten(0, 1)
+        allowed = torch.ones(len(queries), len(rows), dtype=torch.bool, device=rows.device)
+        found = nearest(queries, rows, allowed, self.settings.k + 1)
+        same = (found[:, :1] < CLOSEST) if tag == RUNNING else torch.zeros_like(found[:, :1], dtype=torch.bool)
+        return torch.where(same, found[:, 1:], found[:, :-1]).view(*features.shape[:2], -1)
+
+    @torch.no_grad()
+    def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
+        """Returns the weighed ratio of distances of every transition."""
+        marked = self._marked(batch)
+        if scattered(batch) and len(self.memory.rows):
+            own, before = (self._anywhere(marked[0], tag) for tag in (RUNNING, PREVIOUS))
+        else:
+            own, before = (self.memory.distances(*marked, self.settings.k, back) for back in (0, 1))
+        known = own[..., 0].isfinite() & before[..., 0].isfinite()
+        far, away = (torch.where(d.isfinite(), d, 0.0).amax(2).clamp_min(CLOSEST) for d in (own, before))
+        earned = torch.where(known, own[..., 0], 0.0) * (away / far) ** (1 - self.settings.alpha)
+        return torch.where(batch.valid, earned.cpu(), 0.0)
+
+    @torch.no_grad()
+    def observe(self, batch: Transitions) -> None:
+        """Remembers the successors; an episode that has ended becomes the one before."""
+        self.memory.advance(*self._marked(batch), done(batch)[-1].to(self.settings.device))
+        if batch.valid.any():
+            self.encoder.update(flat_successors(batch.flat(), self.settings.device))
+
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Does nothing: the encoder is fixed; returns no metrics."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Encoder with its statistics, and the memory."""
+        encoder = {name: value.clone() for name, value in self.encoder.state_dict().items()}
+        return {"encoder": encoder, "memory": self.memory.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        self.encoder.load_state_dict(state["encoder"])
+        self.memory.load_state_dict(state["memory"])

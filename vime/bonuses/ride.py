@@ -1,0 +1,87 @@
+"""Reward for impact: steps that change what the agent controls, in a place it has not yet been this episode."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vime.borders import done, starts
+from vime.errors import InvalidSettings
+from vime.inverse import InverseFeatures, InverseSettings
+from vime.normalise import Scaling
+from vime.transitions import Transitions, map_observation
+from vime.visits import Keys, Visits
+
+
+class Ride:
+    r"""Change of inverse-model features, over the root of how often the episode has been there.
+
+    .. math:: r_t = \frac{\|\phi(s_{t+1}) - \phi(s_t)\|_2}{\sqrt{N_{ep}(s_{t+1})}}
+
+    Counts are exact for images and discrete values; other numbers are counted in cells of `cell` deviations. The visit
+    itself counts, the first observation of an episode does not. Transitions that do not follow on each other (the
+    minibatches of off-policy learning) each count as the first of an episode.
+
+    References: Raileanu and Rocktäschel 2020, "RIDE: Rewarding impact-driven exploration for procedurally-generated
+        environments", arXiv:2002.12292, section 3.
+
+    Differs from the paper: features are normalised, and continuous observations have counts.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(InverseSettings):
+        """Settings of features and counts."""
+
+        cell: float = 0.5
+        """Side of a cell in which continuous observations count as one, in deviations of the observation."""
+        episodic: bool = True
+        """Count anew in every episode."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not self.cell > 0:
+                raise InvalidSettings(f"`cell` must be positive; got {self.cell}.")
+
+    scaling: ClassVar[Scaling] = Scaling()
+
+    def __init__(
+        self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
+    ) -> None:
+        self.settings = s = settings or self.Settings()
+        self.features = InverseFeatures(observation_space, action_space, s, forward=True)
+        self.keys = Keys(observation_space, s.cell, s.seed, s.device)
+        self.visits = Visits(s.device, s.episodic)
+
+    def _visited(self, batch: Transitions) -> tuple[Tensor, Tensor, Tensor]:
+        flat = map_observation(lambda part: part.flatten(0, 1), batch.next_obs)
+        device = self.settings.device
+        return self.keys(flat).view(batch.shape), starts(batch).to(device), batch.valid.to(device)
+
+    @torch.no_grad()
+    def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
+        """Returns the impact of every transition over the root of its count, in lengths of a feature vector's entry."""
+        counts = self.visits.count(*self._visited(batch))
+        return torch.where(batch.valid, (self.features.impact(batch) / counts.sqrt()).cpu(), 0.0)
+
+    @torch.no_grad()
+    def observe(self, batch: Transitions) -> None:
+        """Counts the successors of the batch."""
+        self.visits.advance(*self._visited(batch), done(batch)[-1].to(self.settings.device))
+
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Fits the features to the batch; returns `inverse_loss` and `forward_loss`."""
+        self.keys.update(map_observation(lambda part: part.flatten(0, 1), batch.flat().next_obs))
+        return self.features.learn(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, statistics, optimiser, generator and counts."""
+        parts = {"features": self.features, "keys": self.keys, "visits": self.visits}
+        return {name: part.state_dict() for name, part in parts.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        for name, part in (("features", self.features), ("keys", self.keys), ("visits", self.visits)):
+            part.load_state_dict(state[name])

@@ -1,0 +1,150 @@
+"""Memories of where an episode has been, and distances to the nearest of it, batched over steps and environments."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from gymnasium import Space
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from vime.borders import done, starts
+from vime.errors import InvalidSettings
+from vime.features import Standardiser, draw_seed, mlp
+from vime.spaces import make_encoder
+from vime.transitions import Observation, Transitions, map_observation
+
+ROWS = 256  # queries whose distances are held at a time, so that a long rollout needs no gigabytes
+RUNNING, PREVIOUS, FORGOTTEN = 0, -1, -9  # tags of remembered rows: which episode they belong to
+
+
+def scattered(batch: Transitions) -> bool:
+    """Returns whether the steps have nothing to do with each other: a minibatch sampled from a replay buffer.
+
+    So it is where most steps, without an end before them, do not go on from where the last one led.
+    """
+    broken = starts(batch)[1:] & ~done(batch)[:-1]
+    return bool(broken.numel() and broken.float().mean() > 0.5)
+
+
+def flat_successors(batch: Transitions, device: str) -> Observation:
+    """Returns the `t * b` observations that the steps led to."""
+    return map_observation(lambda part: part.flatten(0, 1).to(device), batch.next_obs)
+
+
+class RandomEncoder(nn.Module):
+    """Frozen random features of any observation, standardised by all that `update` saw.
+
+    References: Seo et al. 2021, "State entropy maximization with random encoders", arXiv:2102.09430, section 4.
+    """
+
+    def __init__(self, observation_space: Space, width: int, hidden: Sequence[int], seed: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.encoder = make_encoder(observation_space, draw_seed(generator))
+        self.standardise = Standardiser(self.encoder.features)
+        self.head = mlp((self.encoder.features, *hidden, width), generator)
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, obs: Observation) -> Float[Tensor, "n w"]:
+        """Returns the features of `n` observations."""
+        return self.head(self.standardise(self.encoder.encode(obs)))
+
+    def update(self, obs: Observation) -> None:
+        """Advances the statistics by `n` observations."""
+        self.standardise.update(self.encoder.encode(obs))
+
+
+def nearest(
+    queries: Float[Tensor, "*c n w"], rows: Float[Tensor, "*c m w"], allowed: Bool[Tensor, "*c n m"], k: int
+) -> Float[Tensor, "*c n k"]:
+    """Returns the distances from each query to its `k` nearest allowed rows, rising; infinite where there are fewer."""
+    missing = k - rows.shape[-2]
+    if missing > 0:
+        rows = torch.cat([rows, rows.new_zeros(*rows.shape[:-2], missing, rows.shape[-1])], -2)
+        allowed = torch.cat([allowed, allowed.new_zeros(*allowed.shape[:-1], missing)], -1)
+    # found by a matrix product, which is fast, then measured by differences: equal vectors are at distance zero
+    half = 0.5 * rows.square().sum(-1).unsqueeze(-2) - queries @ rows.mT
+    found = half.masked_fill_(~allowed, torch.inf).topk(k, -1, largest=False, sorted=False).indices
+    near = torch.take_along_dim(rows.unsqueeze(-3), found.unsqueeze(-1), -2)
+    gaps = (near - queries.unsqueeze(-2)).square().sum(-1).sqrt()
+    return gaps.masked_fill(~allowed.gather(-1, found), torch.inf).sort(-1).values
+
+
+class EpisodicMemory:
+    """Feature vectors of the running episode of every environment, and of the one before where `previous` is set.
+
+    At most the last `capacity` steps are kept. A batch of another number of environments meets an empty memory.
+
+    Raises:
+        InvalidSettings: `capacity` is not positive.
+    """
+
+    def __init__(self, width: int, capacity: int, device: str, previous: bool = False) -> None:
+        if capacity < 1:
+            raise InvalidSettings(f"An episodic memory needs a `capacity` of at least 1 step; got {capacity}.")
+        self.width, self.capacity, self.device, self.previous = width, capacity, device, previous
+        self.rows = torch.empty(0, 0, width, device=device)
+        self.episode = torch.empty(0, 0, dtype=torch.int64, device=device)
+
+    def _joined(
+        self, features: Float[Tensor, "t b w"], begins: Bool[Tensor, "t b"], valid: Bool[Tensor, "t b"]
+    ) -> tuple[Tensor, Tensor, Int[Tensor, "t b"]]:
+        """All rows, remembered and new; their episodes, forgotten where not valid; the episode of each step."""
+        own = begins.long().cumsum(0)
+        fresh = torch.where(valid, own, FORGOTTEN)
+        if self.rows.shape[1] != features.shape[1]:
+            return features, fresh, own
+        return torch.cat([self.rows, features]), torch.cat([self.episode, fresh]), own
+
+    def distances(
+        self,
+        features: Float[Tensor, "t b w"],
+        begins: Bool[Tensor, "t b"],
+        valid: Bool[Tensor, "t b"],
+        k: int,
+        back: int = 0,
+    ) -> Float[Tensor, "t b k"]:
+        """Returns the distances from each step to the `k` nearest earlier ones of its episode, rising.
+
+        They are infinite where there are fewer. With `back` = 1 it is the episode before that is searched.
+        """
+        rows, episode, own = self._joined(features, begins, valid)
+        old = len(rows) - len(features)
+        rows, episode = rows.transpose(0, 1), episode.T
+        place = torch.arange(len(episode[0]), device=rows.device)
+        parts = []
+        for first in range(0, len(features), ROWS):
+            step = slice(first, first + ROWS)
+            allowed = episode[:, None] == (own[step].T - back)[:, :, None]
+            now = old + torch.arange(len(features), device=rows.device)[step]
+            parts.append(nearest(features[step].transpose(0, 1), rows, allowed & (place < now[:, None]), k))
+        return torch.cat(parts, 1).transpose(0, 1)
+
+    def advance(
+        self,
+        features: Float[Tensor, "t b w"],
+        begins: Bool[Tensor, "t b"],
+        valid: Bool[Tensor, "t b"],
+        ends: Bool[Tensor, " b"],
+    ) -> None:
+        """Takes the steps in; where an episode `ends` with the last of them, the next one starts empty."""
+        rows, episode, own = self._joined(features, begins, valid)
+        # unlike a stored tag, which is not below -1, a forgotten one must not come back by the shift
+        episode = torch.where(episode == FORGOTTEN, FORGOTTEN, episode - own[-1] - ends.long())
+        kept = (episode == RUNNING) | ((episode == PREVIOUS) & self.previous)
+        episode = torch.where(kept, episode, FORGOTTEN)
+        used = kept.any(1).nonzero()
+        first = max(int(used[0]) if len(used) else len(rows), len(rows) - self.capacity)
+        self.rows, self.episode = rows[first:].clone(), episode[first:].clone()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows, and the episode of each."""
+        return {"rows": self.rows.clone(), "episode": self.episode.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        if state["rows"].shape[-1] != self.width:
+            raise ValueError(f"the memory holds vectors of {self.width} numbers, the saved {state['rows'].shape[-1]}")
+        self.rows, self.episode = (state[name].to(self.device).clone() for name in ("rows", "episode"))

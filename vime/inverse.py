@@ -1,0 +1,101 @@
+"""Features learned by guessing the action between two observations: they keep what the agent controls."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vime.errors import InvalidSettings
+from vime.features import FeatureNet, ForwardModel, InverseModel
+from vime.learned import LearnedSettings, Moves, Trainer, moves
+from vime.transitions import Transitions
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseSettings(LearnedSettings):
+    """Settings of the features, and of the models that shape them."""
+
+    width: int = 32
+    """Length of a feature vector."""
+    forward_share: float = 0.2
+    """Share of the forward model's loss, beta; the inverse model has the rest."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width < 2:
+            raise InvalidSettings(f"`width` must be at least 2, for features have mean 0; got {self.width}.")
+        if not 0 <= self.forward_share < 1:
+            raise InvalidSettings(f"`forward_share` must lie in [0, 1); got {self.forward_share}.")
+
+
+class InverseFeatures:
+    r"""Features phi, trained with an inverse model and, where asked for, a forward model.
+
+    .. math:: (1 - \beta)\,L(\hat a(\phi_t, \phi_{t+1}), a_t) + \beta\,\tfrac12 \|\hat\phi(\phi_t, a_t) - \phi_{t+1}\|^2
+
+    Every feature vector is brought to mean 0 and deviation 1, so that its squared length is `width`.
+
+    References: Pathak et al. 2017, "Curiosity-driven exploration by self-supervised prediction", equations 2 to 7.
+    """
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space,
+        action_space: gymnasium.Space,
+        settings: InverseSettings,
+        forward: bool,
+    ) -> None:
+        self.settings = s = settings
+        generator = torch.Generator().manual_seed(s.seed)
+        self.net = FeatureNet(observation_space, s.width, generator, hidden=s.hidden, normalise=True)
+        self.inverse = InverseModel(s.width, action_space, s.hidden, generator)
+        self.forward_model = ForwardModel(s.width, action_space, s.hidden, generator) if forward else None
+        nets = {"features": self.net, "inverse": self.inverse}
+        self.trainer = Trainer(nets if self.forward_model is None else nets | {"prediction": self.forward_model}, s)
+
+    def arrivals(self, batch: Transitions) -> Float[Tensor, "t b w"]:
+        """Returns the features of every successor; zeros where the step is not valid."""
+        features = self.net.encode(moves(batch, self.settings.device).next_obs)
+        valid = batch.valid.to(features.device).unsqueeze(-1)
+        return torch.where(valid, features.view(*batch.shape, -1), 0.0)
+
+    @torch.no_grad()
+    def errors(self, batch: Transitions) -> Float[Tensor, "t b"]:
+        """Returns half the squared error of the forward model, summed over the features."""
+        if self.forward_model is None:
+            raise RuntimeError("these features have no forward model")
+        data = moves(batch, self.settings.device)
+        guess = self.forward_model(self.net.encode(data.obs), data.action)
+        return (0.5 * (guess - self.net.encode(data.next_obs)).square().sum(1)).view(batch.shape)
+
+    @torch.no_grad()
+    def impact(self, batch: Transitions) -> Float[Tensor, "t b"]:
+        """Returns how far every step moved the features, as Euclidean distance."""
+        data = moves(batch, self.settings.device)
+        return (self.net.encode(data.next_obs) - self.net.encode(data.obs)).square().sum(1).sqrt().view(batch.shape)
+
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Fits everything to the batch; returns `inverse_loss` and `forward_loss`, each with its share."""
+        data = moves(batch.flat(), self.settings.device)
+        self.net.update(data.obs)
+        return self.trainer.fit(len(data.action), lambda index: self._losses(data.take(index)))
+
+    def _losses(self, data: Moves) -> dict[str, Tensor]:
+        before, after = self.net(data.obs), self.net(data.next_obs)
+        inverse = self.inverse.loss(before, after, data.action).mean()
+        if self.forward_model is None:
+            return {"inverse_loss": inverse}
+        error = 0.5 * (self.forward_model(before, data.action) - after).square().sum(1).mean()
+        share = self.settings.forward_share
+        return {"inverse_loss": (1 - share) * inverse, "forward_loss": share * error}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, statistics, optimiser and generator."""
+        return self.trainer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        self.trainer.load_state_dict(state)
