@@ -7,10 +7,11 @@ from agents.attach import attach, curiosity
 
 if TYPE_CHECKING:
     from agents.config import RunConfig
+    from agents.evaluate import load
 
-__all__ = ["RunConfig", "attach", "curiosity"]
+__all__ = ["RunConfig", "attach", "curiosity", "load"]
 
-_LAZY = {"RunConfig": "agents.config"}
+_LAZY = {"RunConfig": "agents.config", "load": "agents.evaluate"}
 _MODULES = ("bench", "buffers", "compare", "config", "evaluate", "factory", "train", "vecenv")
 
 

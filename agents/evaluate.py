@@ -24,12 +24,40 @@ TOGETHER = 10  # episodes whose actions are asked for in one call
 LONGEST = 100_000  # steps after which an episode of a task without a time limit is cut
 
 
+def load(out: Path | str) -> BaseAlgorithm:
+    """Returns the learner of the run in `out` at its last checkpoint, as a Stable-Baselines3 model without a bonus.
+
+    It is rebuilt from `config.json` and the tensors of `checkpoint.pt`, so nothing in the folder is executed. Its
+    environment (`get_env`) is fresh, and the running statistics of a `VecNormalize` in it are those of the run, frozen.
+
+    Args:
+        out: the run folder; the run may be finished or not.
+
+    Raises:
+        CheckpointError: there is no run or no checkpoint, or it does not fit.
+    """
+    config = read_config(Path(out))
+    path = Path(out) / "checkpoint.pt"
+    if not path.is_file():
+        raise CheckpointError(f"{out} holds no checkpoint yet: let the run go on, or start it again.")
+    state = read_checkpoint(path)
+    with _left_alone(config.threads):
+        env = make_task(config)
+        model = make_model(replace(config, bonus="none", bonus_settings={}), env)
+        with fitting():
+            load_learner(model, state["learner"])
+            model.num_timesteps = int(state["progress"]["counters"]["num_timesteps"])
+    normaliser = model.get_vec_normalize_env()
+    if normaliser is not None:
+        normaliser.training = False
+    return model
+
+
 def evaluate(out: Path | str, episodes: int = EPISODES, *, seed: int | None = None) -> dict[str, Any]:
     """Returns `mean`, `std`, `episodes`, `returns` and `step` of the run in `out`, at its last checkpoint.
 
     The policy is deterministic, running statistics are frozen, the reward is the task's alone, and every episode has a
-    seed of its own that training never used. The learner is rebuilt from `config.json` and the tensors of
-    `checkpoint.pt`.
+    seed of its own that training never used.
 
     Args:
         out: the run folder; the run may be finished or not.
@@ -44,24 +72,15 @@ def evaluate(out: Path | str, episodes: int = EPISODES, *, seed: int | None = No
         raise InvalidSettings(f"`episodes` must be a whole number of at least 1; got {episodes!r}.")
     if seed is not None and seed < 0:
         raise InvalidSettings(f"`seed` must be a whole number of at least 0; got {seed!r}.")
-    config = read_config(Path(out))
-    path = Path(out) / "checkpoint.pt"
-    if not path.is_file():
-        raise CheckpointError(f"{out} holds no checkpoint yet: let the run go on, or start it again.")
-    state = read_checkpoint(path)
+    config, model = read_config(Path(out)), load(out)
     with _left_alone(config.threads):
-        env = make_task(config)
         try:
-            model = make_model(replace(config, bonus="none", bonus_settings={}), env)
-            with fitting():
-                load_learner(model, state["learner"])
-                step = int(state["progress"]["counters"]["num_timesteps"])
             returns = play(model, config, episodes, config.seed if seed is None else seed)
         finally:
-            env.close()
+            model.env.close()  # type: ignore[union-attr]
     return {
         "task": config.task,
-        "step": step,
+        "step": model.num_timesteps,
         "mean": float(np.mean(returns)),
         "std": float(np.std(returns)),
         "episodes": episodes,

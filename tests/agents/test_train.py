@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from agents.config import RunConfig
-from agents.evaluate import evaluate
+from agents.evaluate import evaluate, load
 from agents.folder import COLUMNS, RunFolder
 from agents.train import train
 from tests.agents.runs import CLOCKS, small
@@ -213,3 +213,18 @@ def test_whatever_was_left_by_a_killed_writer_is_cleared(tmp_path: Path) -> None
     (tmp_path / ".checkpoint.pt.1.tmp").write_bytes(b"half")
     train(small(), tmp_path)
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_a_model_again(tmp_path: Path) -> None:
+    train(small(task="Pendulum-v1", algorithm="ppo", steps=512), tmp_path)
+    model = load(tmp_path)
+    normaliser = model.get_vec_normalize_env()
+    assert normaliser is not None
+    assert model.num_timesteps == 512
+    before = normaliser.obs_rms.mean.copy()
+    obs = normaliser.reset()
+    for _ in range(5):
+        obs, *_ = normaliser.step(model.predict(obs, deterministic=True)[0])
+    np.testing.assert_array_equal(normaliser.obs_rms.mean, before)
+    assert torch.equal(load(tmp_path).policy.state_dict()["action_net.weight"], model.policy.action_net.weight)
