@@ -27,6 +27,8 @@ class Girm:
     References: Yu, Lyu and Tsang 2020, "Intrinsic reward driven imitation learning via generative model",
         arXiv:2006.15061, section 4.
 
+    Written from descriptions of the method, not from its code.
+
     Differs from the paper: there the model is trained on demonstrations, here on the agent's own transitions, as
         exploration libraries do; the mixing weight is fixed.
     """

@@ -31,6 +31,8 @@ class Lpm:
     References: Hou, An and Du 2025, "Beyond noisy-TVs: noise-robust exploration via learning progress monitoring",
         arXiv:2509.25438 (ICLR 2026).
 
+    Written from the paper's abstract and public summaries, not from its code.
+
     Differs from the paper: `f` predicts the standardised change of fixed features and not pixels; the errors that `g`
         learns are measured anew on the pool before every fit, where the paper keeps a queue of those met on the way;
         the reward is not squashed, which would cut its negative half and so pay for noise.
