@@ -6,7 +6,6 @@ that fails, or is killed, is recorded and the others go on. Whoever launches may
 
 import contextlib
 import fcntl
-import json
 import multiprocessing
 import os
 import signal
@@ -23,7 +22,8 @@ from typing import Any, Literal
 from agents.compare.study import write
 from agents.compare.worker import ERROR_FILE, GRACE_SECONDS, OUTPUT_FILE, STOPPED, Run, train_run, work
 from agents.config import RunConfig
-from vime.errors import InvalidSettings, RunConflict
+from agents.folder import read_object
+from vime.errors import CheckpointError, InvalidSettings, RunConflict
 
 PRELOAD = ("agents.train", "agents.compare.worker", "torch._dynamo")
 """What workers are born with. The last is what optimisers of torch import when they are first made, in 0.8 s."""
@@ -57,8 +57,8 @@ class RunState:
         """Reads what the run says of itself; what cannot be read leaves the state as it was."""
         if self.started is not None and self.status == "running":
             self.seconds = time.monotonic() - self.started
-        result = read_object(self.folder / "result.json")
-        told = result if result is not None else read_object(self.folder / "progress.json") or {}
+        result = peek(self.folder / "result.json")
+        told = result if result is not None else peek(self.folder / "progress.json") or {}
         if self.status == "waiting" and result is not None:
             self.status = "finished"
         self.step = int(told.get("steps" if result is not None else "step") or self.step)
@@ -67,13 +67,12 @@ class RunState:
         self.first_reward_step = told.get("first_reward_step", self.first_reward_step)
 
 
-def read_object(path: Path) -> dict[str, Any] | None:
+def peek(path: Path) -> dict[str, Any] | None:
     """Returns the JSON object in `path`; None where there is no file, or no whole object in it."""
     try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return read_object(path)
+    except CheckpointError:
         return None
-    return values if isinstance(values, dict) else None
 
 
 def default_jobs() -> int:
@@ -183,7 +182,7 @@ def _start(run: Run, state: RunState, working: dict[Any, RunState]) -> None:
 def _settle(process: Any, state: RunState) -> None:
     """Records how a worker ended."""
     state.refresh()
-    if read_object(state.folder / "result.json") is not None:
+    if peek(state.folder / "result.json") is not None:
         state.status = "finished"
     elif process.exitcode == STOPPED:
         state.status = "waiting"

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from agents.compare.launch import read_object
+from agents.compare.launch import peek
 from agents.compare.scores import RunRecord, differences
 from agents.compare.statistics import REPETITIONS
 from agents.compare.study import Study
@@ -190,7 +190,7 @@ def _settings(content: Content) -> list[str]:
     parts.append(_details("All settings of the study", study.to_json()))
     versions: dict[str, list[dict[str, Any]]] = {}
     for record in content.records:
-        told = read_object(record.folder / "versions.json")
+        told = peek(record.folder / "versions.json")
         if told is not None:
             versions.setdefault(json.dumps(told, sort_keys=True), []).append(told)
     if len(versions) > 1:

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from agents.compare import statistics
-from agents.compare.launch import read_object
+from agents.compare.launch import peek
 from agents.compare.study import CONTROL, Study, read_config, read_study, run_folder
 from agents.compare.worker import ERROR_FILE
 from agents.config import RunConfig
@@ -91,11 +91,11 @@ def read_runs(out: Path) -> list[RunRecord]:
 
 def read_run(folder: Path, config: RunConfig) -> RunRecord:
     """Returns the record of the run in `folder`; damage to its files makes it failed or unfinished, never an error."""
-    result = read_object(folder / "result.json")
+    result = peek(folder / "result.json")
     curves = _read_curves(folder / "metrics.csv")
     if result is not None:
         return RunRecord(config=config, folder=folder, status="finished", result=result, curves=curves)
-    progress = read_object(folder / "progress.json") or {}
+    progress = peek(folder / "progress.json") or {}
     common = {"config": config, "folder": folder, "result": progress, "curves": curves}
     if (folder / ERROR_FILE).exists():
         return RunRecord(**common, status="failed", error=(folder / ERROR_FILE).read_text(errors="replace"))
