@@ -1,0 +1,10 @@
+"""The commands of the command line, each a function whose signature makes its options and whose docstring its help.
+
+Importing this package does not import torch: every command imports what it needs when it runs.
+"""
+
+from agents.commands.looks import bench, show_names
+from agents.commands.runs import evaluate, standing, train_from
+from agents.commands.studies import compare, demo, report
+
+__all__ = ["bench", "compare", "demo", "evaluate", "report", "show_names", "standing", "train_from"]
