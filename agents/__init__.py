@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["RunConfig", "attach", "curiosity", "load"]
 
 _LAZY = {"RunConfig": "agents.config", "load": "agents.evaluate"}
-_MODULES = ("bench", "buffers", "compare", "config", "evaluate", "factory", "train", "vecenv")
+_MODULES = (
+    "bench", "buffers", "compare", "config", "evaluate", "factory", "gain", "streams", "train", "vecenv", "weight",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

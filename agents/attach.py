@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from agents.buffers import Curiosity
+    from agents.curious import Curiosity
+    from agents.streams import TwoStreams
     from agents.vecenv import Tape
+    from agents.weight import Weight
     from vime import Bonus, ScaledBonus, Scaling
 
 Model = TypeVar("Model", bound="BaseAlgorithm")
@@ -22,6 +24,8 @@ def attach(
     scale: float = 1.0,
     scaling: "Scaling | None" = None,
     learn_every: int | None = None,
+    weight: "str | Weight" = "fixed",
+    streams: "int | TwoStreams" = 1,
     **settings: Any,
 ) -> Model:
     """Returns `model` itself, which from now on learns from its reward plus `scale` times the bonus.
@@ -33,6 +37,11 @@ def attach(
     observation of every episode. Nothing is stepped or reset, and no global generator moves: at scale 0 the model
     learns bit for bit what it would have learnt untouched. Metrics go to the model's logger under `curiosity/`.
 
+    With `streams=2` an on-policy model gets a second value head, for the bonus alone, with a discount of its own (0.99)
+    and returns that run on over the ends of episodes, as Burda et al. 2018 (arXiv:1810.12894); advantages are those of
+    the task plus `scale` times those of the bonus. The task's head, its targets and the bootstrap of time limits stay
+    what they were. How the model predicts does not change, and nothing of the second head is in a saved model.
+
     A saved model (`model.save`), and a pickled replay buffer, is a plain one again and can be made curious again; load
     a replay buffer before calling this. The state of the bonus itself is in `curiosity(model).state_dict()`.
 
@@ -43,6 +52,10 @@ def attach(
         scaling: how the raw bonus becomes a reward; unless given, as the bonus suggests.
         learn_every: environment steps, counted over all copies, between two updates of the bonus; on-policy it waits
             for the end of the rollout. Unless given, as in `vime.wrap`.
+        weight: how the weight follows from `scale`: "fixed", "fading" to zero over the planned steps, "tuned" so that
+            nobody need (on-policy by what the agent earns, off-policy by MaxInfoRL's rule), or a rule of
+            `agents.weight` or `agents.gain` with settings of your own.
+        streams: 1 adds the bonus to the reward; 2, or an `agents.streams.TwoStreams`, keeps both apart, on-policy only.
         settings: of the bonus, where it is a name; `seed` is the model's unless given.
 
     Raises:
@@ -53,8 +66,11 @@ def attach(
     from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-    from agents.buffers import Curiosity, make_curious
+    from agents.buffers import make_curious
+    from agents.curious import Curiosity
+    from agents.streams import Streams
     from agents.vecenv import Recording, Tape, raw_level, record
+    from agents.weight import make_weight
     from vime import InvalidSettings
     from vime.wrappers import LEARN_EVERY
 
@@ -69,6 +85,7 @@ def attach(
     if model.env is None:
         raise InvalidSettings("The model has no environment: load it with `env=...` or call `set_env` first.")
     off_policy = isinstance(model, OffPolicyAlgorithm)
+    rule = make_weight(weight, off_policy=off_policy)
     place, normaliser = raw_level(model.env, highest=off_policy)
     present = curiosity(model)
     if present is not None and isinstance(place, Recording) and place._tape is present.tape:
@@ -78,16 +95,22 @@ def attach(
         )
 
     tape = Tape(place.observation_space, place.action_space, place.num_envs)
+    second = _second_stream(model, streams)
     scaled = _scaled(bonus, tape, scale, scaling, {"seed": model.seed or 0} | settings, bool(settings))
+    if scaled.scale < 0:
+        raise InvalidSettings(f"`scale` must not be negative, or the bonus repels; got {scaled.scale}.")
     if model._last_obs is not None:  # the model is running: its next action answers this
         last = model._last_obs if normaliser is None else getattr(normaliser, "old_obs", None)
         if last is not None:
             tape.start(last)  # type: ignore[arg-type]
+    if present is not None and present.streams is not None:
+        present.streams.remove()
     if off_policy:
         tape.begin(-(-learn_every // place.num_envs))
     record(place, tape)
     buffer: Any = model.replay_buffer if isinstance(model, OffPolicyAlgorithm) else model.rollout_buffer
-    make_curious(buffer, Curiosity(model, scaled, tape, learn_every))
+    heads = None if second is None else Streams(model, second)  # type: ignore[arg-type]
+    make_curious(buffer, Curiosity(model, scaled, tape, learn_every, rule, heads))
     return model
 
 
@@ -95,6 +118,24 @@ def curiosity(model: "BaseAlgorithm") -> "Curiosity | None":
     """Returns what `attach` gave to the model: its bonus, latest metrics and state; none for a plain model."""
     buffers = (getattr(model, name, None) for name in ("rollout_buffer", "replay_buffer"))
     return next((found for buffer in buffers if (found := getattr(buffer, "curiosity", None)) is not None), None)
+
+
+def _second_stream(model: "BaseAlgorithm", streams: "int | TwoStreams") -> "TwoStreams | None":
+    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+    from agents.streams import TwoStreams
+    from vime import InvalidSettings
+
+    if isinstance(streams, bool) or (streams not in (1, 2) and not isinstance(streams, TwoStreams)):
+        raise InvalidSettings(f"`streams` must be 1, 2 or an agents.streams.TwoStreams; got {streams!r}.")
+    if streams == 1:
+        return None
+    if not isinstance(model, OnPolicyAlgorithm):
+        raise InvalidSettings(
+            f"Two streams need whole rollouts, and a {type(model).__name__} learns from a replay buffer. "
+            "Use streams=1, or an on-policy model: PPO, A2C, TRPO or RecurrentPPO."
+        )
+    return TwoStreams() if streams == 2 else streams
 
 
 def _scaled(

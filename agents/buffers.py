@@ -1,92 +1,18 @@
 """Curious rollout and replay buffers: those of SB3, with the bonus added in one batched call."""
 
 import copy
-from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import Space, spaces
 from jaxtyping import Float
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer, ReplayBuffer, RolloutBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
-from agents.vecenv import Tape
-from vime import CheckpointError, ScaledBonus, Transitions
-from vime.transitions import concatenate
-
-
-class Curiosity:
-    """What makes a model curious: the bonus, the record that it has yet to learn from, and its latest metrics."""
-
-    def __init__(self, model: BaseAlgorithm, bonus: ScaledBonus, tape: Tape, learn_every: int) -> None:
-        self.bonus = bonus
-        """The bonus on its common scale; its `scale`, the weight in the reward, may be changed at any time."""
-        self.tape = tape
-        self.learn_every = learn_every
-        """Environment steps, counted over all copies, between two updates of the bonus."""
-        self.metrics: dict[str, float] = {}
-        """The latest of each: `bonus_mean` (reward a step), `bonus_share` (0 to 1), and what `learn` returned."""
-        self._model = model
-        self._pending: list[Transitions] = []
-
-    def weighted(self, batch: Transitions) -> Float[np.ndarray, "t b"]:
-        """Returns what the bonus adds to the reward of every transition; changes nothing."""
-        return (self.bonus.reward(batch).detach() * self.bonus.scale).cpu().numpy()
-
-    def digest(self, batch: Transitions, rewards: Float[np.ndarray, "t b"], weighted: Float[np.ndarray, "t b"]) -> None:
-        """Observes a fresh batch, learns once `learn_every` steps have come together, and logs.
-
-        Args:
-            rewards: what the environments gave for it.
-            weighted: what the bonus added.
-        """
-        self.bonus.observe(batch)
-        self._pending.append(batch)
-        metrics = self._shares(rewards[batch.valid.numpy()], weighted[batch.valid.numpy()])
-        if sum(part.terminated.numel() for part in self._pending) >= self.learn_every:
-            metrics |= self.bonus.learn(concatenate(self._pending) if len(self._pending) > 1 else batch)
-            self._pending.clear()
-        self.metrics |= metrics
-        logger = getattr(self._model, "_logger", None)  # stands from the first call of the model's `learn`
-        if logger is not None:
-            for name, value in metrics.items():
-                logger.record(f"curiosity/{name}", value)
-
-    def _shares(self, rewards: np.ndarray, weighted: np.ndarray) -> dict[str, float]:
-        normaliser = self._model.get_vec_normalize_env()
-        if normaliser is not None:  # the agent learns from rewards in this unit
-            rewards = normaliser.normalize_reward(rewards)
-        added, given = float(np.abs(weighted).sum()), float(np.abs(rewards).sum())
-        return {
-            "bonus_mean": float(weighted.mean()) if weighted.size else 0.0,
-            "bonus_share": added / (added + given) if added + given else 0.0,
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the future depends on, as tensors and plain Python values; all but the weight `scale`."""
-        return {
-            "bonus": self.bonus.state_dict(),
-            "tape": self.tape.state_dict(),
-            "pending": [{f.name: getattr(batch, f.name) for f in fields(batch)} for batch in self._pending],
-            "metrics": dict(self.metrics),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from a saved state, bit for bit.
-
-        Raises:
-            CheckpointError: it belongs to another bonus, to other spaces or to another number of copies.
-        """
-        try:
-            self.bonus.load_state_dict(state["bonus"])
-            self.tape.load_state_dict(state["tape"])
-            self._pending = [Transitions(**batch) for batch in state["pending"]]
-            self.metrics = dict(state["metrics"])
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"This saved state is no state of a curious model: {error!r}.") from error
+from agents.curious import Curiosity, shares
+from agents.gain import MaxInfo
+from vime import Transitions
 
 
 class Curious(BaseBuffer):
@@ -107,7 +33,8 @@ class Curious(BaseBuffer):
         return clone
 
 
-_OURS = ("curiosity", "extrinsic_rewards", "_bonuses")
+_OURS = ("curiosity", "extrinsic_rewards", "_bonuses", "_worth", "_weight", "_targets")
+MASKED = 1e-8  # up to here the mask of a recurrent minibatch means padding, as in sb3-contrib
 
 
 class CuriousRollout(Curious, RolloutBuffer):
@@ -115,34 +42,62 @@ class CuriousRollout(Curious, RolloutBuffer):
 
     extrinsic_rewards: np.ndarray | None = None
     """The rewards (step, copy) before the bonus was added; none until the rollout is complete."""
+    _weight = 0.0  # of the bonus in the present rollout
 
     def reset(self) -> None:
         """Empties the buffer, and begins the record of a new rollout."""
         super().reset()
         self.extrinsic_rewards = None
         self.curiosity.tape.begin(self.buffer_size)
+        if self.curiosity.streams is not None:
+            self.curiosity.streams.begin(self.buffer_size, self.n_envs)
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         """Stores one step of every copy."""
         self.curiosity.tape.keep()
+        if self.curiosity.streams is not None:
+            self.curiosity.streams.keep(self.pos, args[4] if len(args) > 4 else kwargs["value"])
         super().add(*args, **kwargs)
 
-    def compute_returns_and_advantage(self, *args: Any, **kwargs: Any) -> None:
+    def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: np.ndarray) -> None:
         """Adds the bonus, computes returns and advantages, then lets the bonus learn; the first and last only once.
 
         Raises:
             InvalidData: the rollout is empty, or the bonus is not finite.
         """
-        if self.extrinsic_rewards is not None:
-            super().compute_returns_and_advantage(*args, **kwargs)
-            return
-        batch, given = self.curiosity.tape.take()
-        weighted = self.curiosity.weighted(batch)
-        self.extrinsic_rewards = self.rewards.copy()
-        if self.curiosity.bonus.scale:  # adding a zero would turn minus zero into zero
-            self.rewards[: len(weighted)] += weighted
-        super().compute_returns_and_advantage(*args, **kwargs)
-        self.curiosity.digest(batch, given, weighted)
+        curiosity, streams = self.curiosity, self.curiosity.streams
+        fresh = None
+        if self.extrinsic_rewards is None:
+            batch, given = curiosity.tape.take()
+            worth = curiosity.worth(batch)
+            curiosity.adapt(batch, given, worth)
+            fresh = batch, given, worth
+            self.extrinsic_rewards = self.rewards.copy()
+            self._worth = np.zeros_like(self.rewards)
+            self._worth[: len(worth)] = worth
+            self._weight = curiosity.weight
+            if streams is None and self._weight:  # adding a zero would turn minus zero into zero
+                self.rewards += self._weight * self._worth
+        super().compute_returns_and_advantage(last_values, dones)
+        if streams is not None:
+            ends = np.concatenate([self.episode_starts[1:], dones[None].astype(np.float32)])
+            found = streams.settle(self._worth, last_values, ends)
+            if self._weight:
+                self.advantages += self._weight * found
+                self._targets = [self.swap_and_flatten(part)[:, 0] for part in (streams.returns, streams.values)]
+            curiosity.report(streams.metrics(self.values, self.returns))
+        if fresh is not None:
+            curiosity.digest(*fresh)
+
+    def _get_samples(self, batch_inds: np.ndarray, *args: Any, **kwargs: Any) -> Any:
+        samples = super()._get_samples(batch_inds, *args, **kwargs)
+        streams = self.curiosity.streams
+        if streams is not None and self._weight:  # at weight zero the head rests, and shared layers with it
+            shape: Any = getattr(self, "pad_and_flatten", self.to_torch)  # a recurrent buffer pads its sequences
+            returns, values = (shape(part[batch_inds]) for part in self._targets)
+            mask = getattr(samples, "mask", None)
+            streams.expect(returns, values, None if mask is None else mask > MASKED)
+        return samples
 
 
 class CuriousReplay(Curious, ReplayBuffer):
@@ -155,22 +110,35 @@ class CuriousReplay(Curious, ReplayBuffer):
         super().add(*args, **kwargs)
         if curiosity.tape.kept == curiosity.tape.room:
             batch, rewards = curiosity.tape.take()
-            curiosity.digest(batch, rewards, curiosity.weighted(batch))
+            worth = curiosity.worth(batch)
+            curiosity.adapt(batch, rewards, worth)
+            curiosity.digest(batch, rewards, worth)
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> Any:
         """Returns a minibatch whose rewards contain the bonus, observations and rewards normalised by `env`."""
-        if not self.curiosity.bonus.scale:
+        if not self.curiosity.weight:
             return super().sample(batch_size, env)
         samples: Any = super().sample(batch_size)
         rewards = samples.rewards
-        bonus = self._weigh(samples.observations, samples.actions, samples.next_observations, samples.dones)
+        bonus = self._worth_of(samples.observations, samples.actions, samples.next_observations, samples.dones)
         if env is not None:
             rewards = self.to_torch(self._normalize_reward(rewards.cpu().numpy(), env))
             samples = samples._replace(
                 observations=self._normalised(samples.observations, env),
                 next_observations=self._normalised(samples.next_observations, env),
             )
-        return samples._replace(rewards=rewards + torch.as_tensor(bonus, device=rewards.device))
+        bonus = torch.as_tensor(bonus, device=rewards.device)
+        weight = self._show(samples, rewards, bonus)
+        return samples._replace(rewards=rewards + weight * bonus)
+
+    def _show(self, samples: Any, rewards: torch.Tensor, worth: torch.Tensor) -> float:
+        """Tells the rule of the weight, and for a start the metrics, what a minibatch is worth; returns the weight."""
+        curiosity, weight = self.curiosity, self.curiosity.weight
+        if not curiosity.metrics:  # until the first fresh batch is digested, and says more
+            curiosity.report(shares(rewards.cpu().numpy(), weight * worth.cpu().numpy()))
+        if isinstance(curiosity.rule, MaxInfo):
+            curiosity.rule.sampled(samples.observations, samples.actions, worth[:, 0])
+        return weight
 
     def _normalised(self, obs: Any, env: VecNormalize) -> Any:
         if isinstance(obs, dict):
@@ -178,8 +146,8 @@ class CuriousReplay(Curious, ReplayBuffer):
             return {key: self.to_torch(part) for key, part in normal.items()}  # type: ignore[union-attr]
         return self.to_torch(self._normalize_obs(obs.cpu().numpy(), env))  # type: ignore[arg-type]
 
-    def _weigh(self, obs: Any, actions: Any, next_obs: Any, dones: Any) -> Float[np.ndarray, "n 1"]:
-        """Returns what the bonus adds to each of `n` stored transitions."""
+    def _worth_of(self, obs: Any, actions: Any, next_obs: Any, dones: Any) -> Float[np.ndarray, "n 1"]:
+        """Returns the bonus of each of `n` stored transitions, not weighted."""
         tape = self.curiosity.tape
         ended = torch.as_tensor(dones).bool().reshape(-1, 1).cpu()
         batch = Transitions(
@@ -191,7 +159,7 @@ class CuriousReplay(Curious, ReplayBuffer):
             # the memory-saving layout overwrites the last observation of an episode by the first of the next
             valid=~(ended & self.optimize_memory_usage),
         )
-        return self.curiosity.weighted(batch)
+        return self.curiosity.worth(batch)
 
 
 class CuriousNStepReplay(CuriousReplay):
@@ -202,7 +170,7 @@ class CuriousNStepReplay(CuriousReplay):
         return super(CuriousReplay, self).sample(batch_size, env)
 
     def _get_samples(self, batch_inds: np.ndarray, env: VecNormalize | None = None) -> Any:
-        if not self.curiosity.bonus.scale:
+        if not self.curiosity.weight:
             return super()._get_samples(batch_inds, env)
         generator = np.random.get_state()  # noqa: NPY002 - SB3 draws the copies from it, and we need the same ones
         samples = super()._get_samples(batch_inds, env)
@@ -213,14 +181,16 @@ class CuriousNStepReplay(CuriousReplay):
         if not hasattr(self, "_bonuses"):
             self._bonuses = np.zeros_like(self.rewards)
         parts = (self.observations, self.actions, self.next_observations, self.dones)
-        self._bonuses[rows] = self._weigh(*(part[rows] for part in parts))[:, 0]
+        self._bonuses[rows] = self._worth_of(*(part[rows] for part in parts))[:, 0]
         rewards, self.rewards = self.rewards, self._bonuses
         try:
             np.random.set_state(generator)  # noqa: NPY002
             bonus = super()._get_samples(batch_inds).rewards  # the same sum over steps, taken over the bonuses
         finally:
             self.rewards = rewards
-        return samples._replace(rewards=samples.rewards + bonus)
+        first = torch.as_tensor(self._bonuses[rows].reshape(steps.shape)[:, :1], device=bonus.device)
+        weight = self._show(samples, samples.rewards, first)
+        return samples._replace(rewards=samples.rewards + weight * bonus)
 
 
 def _as_space(space: Space, obs: Any) -> Any:

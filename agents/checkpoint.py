@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper,
 from agents.encoding import decode, encode, encode_array
 from agents.environment_state import NotSaveable, load_environment, save_environment
 from agents.folder import write_atomically
+from agents.pool import Pool
 from agents.recorder import Recorder
 from vime.errors import CheckpointError, VimeError
 
@@ -153,8 +154,7 @@ def load_run(model: BaseAlgorithm, state: Mapping[str, Any], seed: int) -> str |
             normaliser = model.get_vec_normalize_env()
             model._last_original_obs = None if normaliser is None else normaliser.get_original_obs()
         else:
-            for one, saved in zip(_innermost(model).envs, progress["environments"], strict=True):
-                load_environment(one, saved)
+            _load_environments(_innermost(model), progress["environments"])
     return progress["not_saveable"]
 
 
@@ -187,13 +187,29 @@ def _innermost(model: BaseAlgorithm) -> Any:
     return env
 
 
-def _save_environments(venv: VecEnv) -> tuple[list[Any] | None, str | None]:
+def _save_environments(venv: VecEnv) -> tuple[Any, str | None]:
+    if isinstance(venv, Pool):
+        try:
+            return encode(venv.get_state()), None
+        except ValueError as error:
+            return None, str(error)
     if not isinstance(venv, DummyVecEnv):
         return None, f"{type(venv).__name__} keeps its environments out of reach"
     try:
         return [save_environment(env) for env in venv.envs], None
     except NotSaveable as error:
         return None, str(error)
+
+
+def _load_environments(venv: Any, state: Any) -> None:
+    if isinstance(venv, Pool) != isinstance(state, dict):
+        one, other = ("envpool", "gymnasium") if isinstance(state, dict) else ("gymnasium", "envpool")
+        raise ValueError(f"its task was stepped by {one}, and is stepped by {other} here")
+    if isinstance(venv, Pool):
+        venv.set_state(decode(state))
+        return
+    for one, saved in zip(venv.envs, state, strict=True):
+        load_environment(one, saved)
 
 
 def _attribute(model: BaseAlgorithm, name: str) -> Any:

@@ -5,8 +5,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
+WEIGHTS = ("fixed", "fading", "tuned")
 MAX_SEED = 2**32 - 1  # numpy's legacy generator, which the algorithms draw from, takes no larger one
 
 
@@ -22,6 +23,10 @@ class RunConfig:
     """What is added to the reward; `none` leaves the learner untouched."""
     scale: float = 1.0
     """Weight of the bonus in the reward."""
+    weight: Literal["fixed", "fading", "tuned"] = "fixed"
+    """How the weight follows from `scale`: not at all, fading to zero with the steps, or tuned by what was earned."""
+    streams: Literal[1, 2] = 1
+    """2 gives reward and bonus a value head and a discount each; on-policy algorithms only."""
     steps: int = 100_000
     """Environment steps, those of all copies counted, warm-up included."""
     seed: int = 0
@@ -126,6 +131,16 @@ class RunConfig:
             raise InvalidSettings(f"`scale` must be a finite number; got {self.scale!r}.")
         if self.scale < 0:
             raise InvalidSettings(f"`scale` must not be negative, or the bonus repels; got {self.scale}.")
+        if self.weight not in WEIGHTS:
+            raise InvalidSettings(f"`weight` must be one of {', '.join(WEIGHTS)}; got {self.weight!r}.")
+        if isinstance(self.streams, bool) or self.streams not in (1, 2):
+            raise InvalidSettings(f"`streams` must be 1 or 2; got {self.streams!r}.")
+        if self.streams == 2 and self.bonus != "none" and not self.on_policy:
+            able = ", ".join(name for name, recipe in ALGORITHMS.items() if recipe.on_policy)
+            raise InvalidSettings(
+                f"Two streams need whole rollouts, and {self.algorithm} learns from a replay buffer. Use `streams` 1, "
+                f"or one of these: {able}."
+            )
         normalise = self.normalise_observations
         if not (normalise is None or isinstance(normalise, bool)):
             raise InvalidSettings(f"`normalise_observations` must be true or false; got {normalise!r}.")

@@ -285,7 +285,7 @@ def test_metrics_go_to_the_logger(walk: Any, plain_bonus: Any) -> None:
 
 def test_the_control_is_logged_and_changes_nothing(walk: Any) -> None:
     model = attach(build("a2c", DummyVecEnv([walk])), "none").learn(10)
-    assert curiosity(model).metrics == {"bonus_mean": 0.0, "bonus_share": 0.0}
+    assert curiosity(model).metrics == {"bonus_mean": 0.0, "bonus_share": 0.0, "weight": 1.0}
     assert (model.rollout_buffer.extrinsic_rewards == 1).all()
 
 
@@ -314,7 +314,7 @@ def test_the_state_of_a_curious_model_continues_exactly(walk: Any, name: str) ->
             if tape.kept == tape.room:
                 batch, rewards = tape.take()
                 own = curiosity(each)
-                own.digest(batch, rewards, own.weighted(batch))
+                own.digest(batch, rewards, own.worth(batch))
         assert curiosity(first).metrics == curiosity(second).metrics
     ends = [str(curiosity(each).state_dict()) for each in (first, second)]
     assert ends[0] == ends[1]

@@ -239,3 +239,12 @@ def test_a_pickled_buffer_is_a_plain_one(walk: Any, plain_bonus: Any) -> None:
     np.testing.assert_array_equal(plain.observations, model.replay_buffer.observations)
     clone = copy.deepcopy(model.replay_buffer)
     assert clone.curiosity is not model.replay_buffer.curiosity
+
+
+@pytest.mark.parametrize("options", [{}, {"n_steps": 3}])
+def test_metrics_are_there_as_soon_as_the_agent_learns(walk: Any, plain_bonus: Any, options: dict[str, Any]) -> None:
+    model = SAC("MlpPolicy", DummyVecEnv([walk]), learning_starts=10, policy_kwargs=small(), **options)
+    attach(model, plain_bonus, learn_every=1000).learn(12)
+    known = curiosity(model).metrics
+    assert known["bonus_mean"] > 0
+    assert 0 < known["bonus_share"] < 1

@@ -1,0 +1,134 @@
+"""What makes a model curious, beside its buffer: the bonus, its weight, its record and its metrics."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from agents.gain import MaxInfo
+from agents.streams import Streams
+from agents.vecenv import Tape
+from agents.weight import Fixed, Weight
+from vime import CheckpointError, ScaledBonus, Transitions
+from vime.transitions import concatenate
+
+
+class Curiosity:
+    """What makes a model curious: the bonus, the record that it has yet to learn from, and its latest metrics."""
+
+    def __init__(
+        self,
+        model: BaseAlgorithm,
+        bonus: ScaledBonus,
+        tape: Tape,
+        learn_every: int,
+        rule: Weight | None = None,
+        streams: Streams | None = None,
+    ) -> None:
+        self.bonus = bonus
+        """The bonus on its common scale; its `scale`, from which `weight` follows, may be changed at any time."""
+        self.tape = tape
+        self.learn_every = learn_every
+        """Environment steps, counted over all copies, between two updates of the bonus."""
+        self.metrics: dict[str, float] = {}
+        """The latest of each: `bonus_mean` (reward a step), `bonus_share` (0 to 1), `weight`, what `learn` returned."""
+        self.rule = rule or Fixed()
+        if isinstance(self.rule, MaxInfo):
+            self.rule.bind(model)  # type: ignore[arg-type] # the others have no replay buffer that would ask it
+        """How the weight of the bonus follows from its `scale`."""
+        self.streams = streams
+        """The value head of the bonus; none where reward and bonus share one."""
+        self._model = model
+        self._pending: list[Transitions] = []
+
+    @property
+    def weight(self) -> float:
+        """The present weight of the bonus in the reward, or in the advantages where it has a stream of its own."""
+        model = self._model
+        return self.rule.weight(self.bonus.scale, model.num_timesteps / max(model._total_timesteps, 1))
+
+    def worth(self, batch: Transitions) -> Float[np.ndarray, "t b"]:
+        """Returns the bonus of every transition on the common scale, not weighted; changes nothing."""
+        return self.bonus.reward(batch).detach().cpu().numpy()
+
+    def digest(self, batch: Transitions, rewards: Float[np.ndarray, "t b"], worth: Float[np.ndarray, "t b"]) -> None:
+        """Observes a fresh batch, learns once `learn_every` steps have come together, and logs.
+
+        Args:
+            rewards: what the environments gave for it.
+            worth: what `worth` returned for it.
+        """
+        self.bonus.observe(batch)
+        self._pending.append(batch)
+        valid = batch.valid.numpy()
+        metrics = shares(self._in_unit(rewards)[valid], self.weight * worth[valid]) | {"weight": self.weight}
+        if sum(part.terminated.numel() for part in self._pending) >= self.learn_every:
+            metrics |= self.bonus.learn(concatenate(self._pending) if len(self._pending) > 1 else batch)
+            self._pending.clear()
+        self.report(metrics)
+
+    def adapt(self, batch: Transitions, rewards: Float[np.ndarray, "t b"], worth: Float[np.ndarray, "t b"]) -> None:
+        """Lets the weight follow what fresh transitions earned; before `digest`, and before the weight is used."""
+        ends = (batch.terminated | batch.truncated).numpy()
+        self.rule.adapt(self.bonus.scale, self._in_unit(rewards), worth, ends)
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Keeps the latest metrics, and hands them to the model's logger."""
+        self.metrics |= metrics
+        logger = getattr(self._model, "_logger", None)  # stands from the first call of the model's `learn`
+        if logger is not None:
+            for name, value in metrics.items():
+                logger.record(f"curiosity/{name}", value)
+
+    def _in_unit(self, rewards: Float[np.ndarray, "t b"]) -> Float[np.ndarray, "t b"]:
+        """The rewards as the agent learns from them."""
+        normaliser = self._model.get_vec_normalize_env()
+        return rewards if normaliser is None else normaliser.normalize_reward(rewards)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the future depends on, as tensors and plain Python values; all but the bonus's `scale`."""
+        return {
+            "bonus": self.bonus.state_dict(),
+            "tape": self.tape.state_dict(),
+            "pending": [{f.name: getattr(batch, f.name) for f in fields(batch)} for batch in self._pending],
+            "metrics": dict(self.metrics),
+            "weight": self.rule.state_dict(),
+            "streams": None if self.streams is None else self.streams.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a saved state, bit for bit.
+
+        Raises:
+            CheckpointError: it belongs to another bonus, to other spaces or to another number of copies.
+        """
+        try:
+            self.bonus.load_state_dict(state["bonus"])
+            self.tape.load_state_dict(state["tape"])
+            self._pending = [Transitions(**batch) for batch in state["pending"]]
+            self.metrics = dict(state["metrics"])
+            self.rule.load_state_dict(state.get("weight", {}))
+            streams = state.get("streams")
+            if (streams is None) != (self.streams is None):
+                raise ValueError("one of the two has a second stream and the other has none")
+            if self.streams is not None and streams is not None:
+                self.streams.load_state_dict(streams)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"This saved state is no state of a curious model: {error!r}.") from error
+
+
+def shares(rewards: Float[np.ndarray, "..."], weighted: Float[np.ndarray, "..."]) -> dict[str, float]:
+    """Returns `bonus_mean`, in reward a step, and `bonus_share`: what the weighted bonus is of all that is learnt from.
+
+    Args:
+        rewards: of the task, as the agent learns from them.
+        weighted: what the bonus adds to them.
+    """
+    added, given = float(np.abs(weighted).sum()), float(np.abs(rewards).sum())
+    return {
+        "bonus_mean": float(weighted.mean()) if weighted.size else 0.0,
+        "bonus_share": added / (added + given) if added + given else 0.0,
+    }
