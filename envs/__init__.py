@@ -5,16 +5,22 @@ import gymnasium as gym
 from envs.cart_pole_swingup import CartPoleSwingup, SparseCartPoleSwingup, SparseCartPoleSwingupWeak
 from envs.classic import ClassicEnv
 from envs.coverage import Projection, projection
+from envs.deep_sea import SIZES, DeepSea
+from envs.grids import GRIDS, poolable, pooled
+from envs.mazes import MAZES
 from envs.mountain_car import MountainCar, SparseMountainCar
-from envs.noisy_tv import NoisyTV
+from envs.noisy_tv import NOISY, NoisyTV
 from envs.stochastic_chain import StochasticChain
 from envs.vector import ClassicVectorEnv
 
 __all__ = [
+    "GRIDS",
+    "NOISY",
     "TASKS",
     "CartPoleSwingup",
     "ClassicEnv",
     "ClassicVectorEnv",
+    "DeepSea",
     "MountainCar",
     "NoisyTV",
     "Projection",
@@ -22,6 +28,7 @@ __all__ = [
     "SparseCartPoleSwingupWeak",
     "SparseMountainCar",
     "StochasticChain",
+    "pooled",
     "projection",
 ]
 
@@ -35,11 +42,26 @@ _CLASSIC: tuple[type[ClassicEnv], ...] = (
 )
 _RUNNERS = {"vime/HalfCheetah-v0": "HalfCheetah", "vime/SparseHalfCheetah-v0": "SparseHalfCheetah"}
 
-TASKS: tuple[str, ...] = (*(task.TASK for task in _CLASSIC), *_RUNNERS)
-"""The id of every task."""
+_SEAS = {f"vime/DeepSea{size}-v0": size for size in SIZES}
+_MAZES = {f"vime/PointMaze{name}-v0": name for name in MAZES}
+
+TASKS: tuple[str, ...] = (*(task.TASK for task in _CLASSIC), *_RUNNERS, *_SEAS, *_MAZES, *NOISY)
+"""The id of every task that needs no further package; `GRIDS` are those of MiniGrid."""
 
 for _task in _CLASSIC:
     _path = f"{_task.__module__}:{_task.__name__}"
     gym.register(_task.TASK, _path, vector_entry_point=f"{_path}Vector", max_episode_steps=_task.HORIZON)
+for _id, _size in _SEAS.items():
+    _path, _settings = "envs.deep_sea:DeepSea", {"size": _size}
+    gym.register(_id, _path, vector_entry_point=f"{_path}Vector", max_episode_steps=_size + 1, kwargs=_settings)
 for _id, _name in _RUNNERS.items():  # named by path, so that MuJoCo is loaded only by those who run
     gym.register(_id, f"envs.half_cheetah:{_name}", max_episode_steps=500)
+for _id, _name in _MAZES.items():
+    _horizon = MAZES[_name].horizon
+    gym.register(_id, "envs.point_maze:PointMaze", max_episode_steps=_horizon, kwargs={"maze": _name})
+for _id, _quiet in NOISY.items():
+    _horizon = gym.spec(_quiet).max_episode_steps
+    gym.register(_id, "envs.noisy_tv:with_noisy_tv", max_episode_steps=_horizon, kwargs={"task": _quiet})
+for _id, _game in GRIDS.items():
+    _pool = "envs.pooled_grids:PooledGrids" if poolable(_game) else None
+    gym.register(_id, "envs.grids:Grid", vector_entry_point=_pool, kwargs={"game": _game})

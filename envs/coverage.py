@@ -2,8 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+
+from envs.deep_sea import SIZES
+from envs.mazes import MAZES
+from envs.noisy_tv import NOISY
 
 _BINS = (50, 50)
 
@@ -70,6 +75,22 @@ def _position(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return obs[:, 0], np.full(len(obs), 0.5)
 
 
+def _sea(obs: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    return obs[:, 0] % size, obs[:, 0] // size
+
+
+def _sea_plane(size: int) -> Projection:
+    """A cell of the plane for every cell of the sea; the end of a dive lies below."""
+    last = size - 0.5
+    return Projection(("column", "row"), (-0.5, -0.5), (last, last), (size, size), partial(_sea, size=size))
+
+
+def _maze_plane(name: str) -> Projection:
+    x, y = 0.5 * MAZES[name].columns, 0.5 * MAZES[name].rows
+    bins = (5 * MAZES[name].columns, 5 * MAZES[name].rows)
+    return Projection(("x (m)", "y (m)"), (-x, -y), (x, y), bins, _first_two)
+
+
 _CAR = Projection(("position (m)", "velocity (m/s)"), (-1.0, -3.5), (0.7, 3.5), _BINS, _first_two)
 _POLE = Projection(("angle (rad), 0 upright", "angular velocity (rad/s)"), (-np.pi, -12.0), (np.pi, 12.0), _BINS, _pole)
 _RUNNER = Projection(("position (m)", "forward speed (m/s)"), (-5.0, -5.0), (15.0, 7.0), _BINS, _runner)
@@ -84,4 +105,7 @@ _PROJECTIONS = {
     "vime/HalfCheetah-v0": _RUNNER,
     "vime/SparseHalfCheetah-v0": _RUNNER,
     "vime/StochasticChain-v0": _CHAIN,
+    **{f"vime/DeepSea{size}-v0": _sea_plane(size) for size in SIZES},
+    **{f"vime/PointMaze{name}-v0": _maze_plane(name) for name in MAZES},
 }
+_PROJECTIONS |= {noisy: _PROJECTIONS[quiet] for noisy, quiet in NOISY.items()}

@@ -1,10 +1,14 @@
 """Pictures of the classic tasks, drawn from an observation alone."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from envs import cart_pole_swingup, mountain_car
+from envs.deep_sea import SIZES
+from envs.mazes import MAZES, WALL, Maze
+from envs.noisy_tv import NOISY
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -92,6 +96,31 @@ def _draw_chain(pen: "ImageDraw", obs: np.ndarray) -> None:
         pen.rectangle([u, v, u + cell, v + cell], fill=colour, outline=_ACCENT if state in (0, 49) else _INK)
 
 
+def _draw_sea(pen: "ImageDraw", obs: np.ndarray, size: int) -> None:
+    cell = (HEIGHT - 16) * _OVERSAMPLED / size
+    left, top = 0.5 * (WIDTH * _OVERSAMPLED - size * cell), 8 * _OVERSAMPLED
+    pen.rectangle([left, top, left + size * cell, top + size * cell], fill=_PALE, outline=_INK)
+    corner = left + (size - 1) * cell, top + (size - 1) * cell
+    pen.rectangle([*corner, corner[0] + cell, corner[1] + cell], fill=_ACCENT)
+    row, column = divmod(int(obs[0]), size)
+    if row < size:
+        pen.ellipse([left + column * cell, top + row * cell, left + (column + 1) * cell, top + (row + 1) * cell], _BODY)
+
+
+def _draw_maze(pen: "ImageDraw", obs: np.ndarray, maze: Maze) -> None:
+    cell = _OVERSAMPLED * min(WIDTH / maze.columns, HEIGHT / maze.rows)
+    middle = np.array([0.5 * WIDTH * _OVERSAMPLED, 0.5 * HEIGHT * _OVERSAMPLED])
+
+    def square(x: float, y: float, half: float) -> list[float]:
+        u, v = middle + cell * np.array([x, -y])
+        return [u - half * cell, v - half * cell, u + half * cell, v + half * cell]
+
+    for wall in maze.find(WALL):
+        pen.rectangle(square(*maze.middle(wall), 0.5), fill=_PALE)
+    pen.ellipse(square(*maze.middle(maze.goal), 0.35), outline=_ACCENT, width=3 * _OVERSAMPLED)
+    pen.ellipse(square(float(obs[0]), float(obs[1]), 0.15), fill=_BODY)
+
+
 _PAINTERS = {
     "vime/MountainCar-v0": _draw_car,
     "vime/SparseMountainCar-v0": _draw_car,
@@ -99,4 +128,7 @@ _PAINTERS = {
     "vime/SparseCartPoleSwingup-v0": _draw_pole,
     "vime/SparseCartPoleSwingupWeak-v0": _draw_pole,
     "vime/StochasticChain-v0": _draw_chain,
+    **{f"vime/DeepSea{size}-v0": partial(_draw_sea, size=size) for size in SIZES},
+    **{f"vime/PointMaze{name}-v0": partial(_draw_maze, maze=maze) for name, maze in MAZES.items()},
 }
+_PAINTERS |= {noisy: _PAINTERS[quiet] for noisy, quiet in NOISY.items()}

@@ -7,9 +7,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import error, spaces
+from gymnasium.envs.registration import load_env_creator
 
 from envs.classic import check_keys, restore_generator
 
+NOISY: Mapping[str, str] = {
+    "vime/SparseMountainCarNoisyTV-v0": "vime/SparseMountainCar-v0",
+    "vime/SparseCartPoleSwingupWeakNoisyTV-v0": "vime/SparseCartPoleSwingupWeak-v0",
+}
+"""Tasks that have a television, each with the quiet one."""
 _STREAM = 0x7E1E
 """Keeps the noise apart from the task's own draws of the same seed."""
 
@@ -120,3 +126,20 @@ class NoisyTV(gym.Wrapper[np.ndarray, Any, np.ndarray, Any], gym.utils.RecordCon
         if not self.env.has_wrapper_attr(name):
             raise error.Error(f"{self.env.unwrapped} has no `{name}`, so its state can be neither saved nor restored.")
         return self.env.get_wrapper_attr(name)
+
+
+def with_noisy_tv(task: str, *, entries: int = 1, std: float = 1.0, **settings: Any) -> NoisyTV:
+    """Returns a task with a `NoisyTV`: one action more switches it, and while it is on it shows `entries` of noise.
+
+    Args:
+        task: the id of the quiet one.
+        entries: how many noisy numbers.
+        std: their deviation.
+        settings: of the quiet one.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+    spec = gym.spec(task)
+    quiet: Any = load_env_creator(str(spec.entry_point))(**spec.kwargs, **settings)
+    return NoisyTV(quiet, entries=entries, std=std)

@@ -17,11 +17,16 @@ def test_every_task_has_a_plane_and_is_found_on_it(task: str) -> None:
     assert plane is not None
     env = gym.make(task)
     env.action_space.seed(0)
-    obs = [env.reset(seed=0)[0], *(env.step(env.action_space.sample())[0] for _ in range(50))]
+    obs = [env.reset(seed=0)[0]]
+    while len(obs) < 51:
+        seen, _, terminated, *_ = env.step(env.action_space.sample())
+        if terminated:  # the end of a dive is no place
+            break
+        obs.append(seen)
     points = plane.project(np.array(obs))
-    assert points.shape == (51, 2)
+    assert points.shape == (len(obs), 2)
     cells = plane.cells(np.array(obs))
-    assert cells.shape == (51,)
+    assert cells.shape == (len(obs),)
     assert cells.min() >= 0
     assert cells.max() < plane.bins[0] * plane.bins[1]
     assert len(set(cells.tolist())) > 1
@@ -57,6 +62,24 @@ def test_the_pole_is_placed_by_its_angle_whatever_the_turns() -> None:
 def test_the_chain_has_a_cell_per_state() -> None:
     plane = projection("vime/StochasticChain-v0")
     assert plane.cells(np.arange(50)).tolist() == list(range(50))
+
+
+def test_the_sea_has_a_cell_per_cell_and_none_for_the_end() -> None:
+    plane = projection("vime/DeepSea10-v0")
+    np.testing.assert_array_equal(plane.project(np.array([0, 9, 10, 57])), [[0, 0], [9, 0], [0, 1], [7, 5]])
+    assert sorted(plane.cells(np.arange(100)).tolist()) == list(range(100))
+    assert plane.cells(np.array([100])).tolist() == [-1]
+
+
+def test_the_plane_of_a_maze_holds_all_of_it() -> None:
+    plane = projection("vime/PointMazeLarge-v0")
+    corners = np.array([[-6, -4.5, 0, 0], [6, 4.5, 0, 0], [0, 0, 5, 5]])
+    assert plane.cells(corners).tolist() == [0, 60 * 45 - 1, 30 * 45 + 22]
+
+
+def test_a_television_changes_nothing_of_the_plane() -> None:
+    for noisy, quiet in envs.NOISY.items():
+        assert projection(noisy) is projection(quiet)
 
 
 def test_impossible_planes_are_refused() -> None:

@@ -113,3 +113,40 @@ def test_copies_of_it_run_side_by_side() -> None:
     shown = many.step(np.tile(ON, (3, 1)))[0][:, 2]
     assert len(set(shown.tolist())) == 3
     assert envs.NoisyTV is NoisyTV
+
+
+@pytest.mark.filterwarnings("ignore:.*observation space (min|max)imum value is -?infinity")
+@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")
+@pytest.mark.parametrize("task", envs.NOISY)
+def test_a_task_with_a_television_is_the_quiet_one_and_a_switch(task: str) -> None:
+    noisy, quiet = gym.make(task), gym.make(envs.NOISY[task])
+    assert gym.spec(task).max_episode_steps == gym.spec(envs.NOISY[task]).max_episode_steps
+    seen, _ = noisy.reset(seed=2)
+    np.testing.assert_array_equal(seen, [*quiet.reset(seed=2)[0], 0])
+    noisy.action_space.seed(0)
+    shown = []
+    for _ in range(60):
+        action = noisy.action_space.sample()
+        seen, reward, *_, info = noisy.step(action)
+        expected = quiet.step(action[:-1])
+        np.testing.assert_array_equal(seen[:-1], expected[0])
+        assert reward == expected[1]
+        assert info["noisy_tv"] == (action[-1] > 0) == (seen[-1] != 0)
+        shown.append(seen[-1])
+    assert len(set(shown)) > 20
+    check_env(gym.make(task), skip_render_check=True)
+
+
+@pytest.mark.parametrize("task", envs.NOISY)
+def test_a_task_with_a_television_continues_bit_for_bit(task: str) -> None:
+    one, two = gym.make(task), gym.make(task)
+    one.action_space.seed(0)
+    actions = [one.action_space.sample() for _ in range(40)]
+    one.reset(seed=1)
+    for action in actions[:20]:
+        one.step(action)
+    saved = json.loads(json.dumps(one.get_wrapper_attr("get_state")()))
+    two.reset(seed=9)
+    two.get_wrapper_attr("set_state")(saved)
+    for action in actions[20:]:
+        np.testing.assert_array_equal(one.step(action)[0], two.step(action)[0])

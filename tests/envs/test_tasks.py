@@ -13,7 +13,9 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import envs
 
-pytestmark = pytest.mark.parametrize("task", envs.TASKS)
+pytestmark = pytest.mark.parametrize("task", [task for task in envs.TASKS if task not in envs.NOISY])
+"""Those with a television are in `test_noisy_tv.py`: what is around the task makes them."""
+ONE_START = ("vime/StochasticChain-v0", *(task for task in envs.TASKS if "DeepSea" in task))
 
 
 def actions(env: gym.Env, count: int, seed: int = 0) -> list:
@@ -44,7 +46,7 @@ def test_the_seed_alone_decides(task: str) -> None:
     acts = actions(one, 80)
     assert one.reset(seed=3)[0].tolist() == two.reset(seed=3)[0].tolist()
     assert trajectory(one, acts) == trajectory(two, acts)
-    if task != "vime/StochasticChain-v0":  # always starts in the same place
+    if task not in ONE_START:
         assert one.reset(seed=3)[0].tolist() != other.reset(seed=4)[0].tolist()
 
 

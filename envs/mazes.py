@@ -1,0 +1,92 @@
+"""The mazes that a ball is driven through: their walls, where it starts and where it is paid."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+Cell = tuple[int, int]
+"""Row and column, counted from the upper left corner."""
+WALL, START, GOAL = "#", "s", "g"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maze:
+    """Cells of one metre, the origin in the middle, x to the right and y upwards."""
+
+    cells: tuple[str, ...]
+    """The rows from the top down: `#` wall, `s` start, `g` goal."""
+    horizon: int
+    """Steps of an episode."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return len(self.cells)
+
+    @property
+    def columns(self) -> int:
+        """How many columns."""
+        return len(self.cells[0])
+
+    @property
+    def start(self) -> Cell:
+        """The cell in which an episode starts."""
+        return next(self.find(START))
+
+    @property
+    def goal(self) -> Cell:
+        """The cell whose middle pays."""
+        return next(self.find(GOAL))
+
+    def find(self, mark: str) -> Iterator[Cell]:
+        """Yields every cell that bears the mark."""
+        for i, row in enumerate(self.cells):
+            yield from ((i, j) for j, cell in enumerate(row) if cell == mark)
+
+    def middle(self, cell: Cell) -> tuple[float, float]:
+        """Returns x and y of the middle of a cell, in m."""
+        return cell[1] + 0.5 - self.columns / 2, self.rows / 2 - cell[0] - 0.5
+
+
+MAZES: Mapping[str, Maze] = MappingProxyType(
+    {
+        "UMaze": Maze(
+            cells=(
+                "#####",
+                "#g  #",
+                "### #",
+                "#s  #",
+                "#####",
+            ),
+            horizon=300,
+        ),
+        "Medium": Maze(
+            cells=(
+                "########",
+                "#s ##  #",
+                "#  #   #",
+                "##   ###",
+                "#  #   #",
+                "# #  # #",
+                "#   # g#",
+                "########",
+            ),
+            horizon=600,
+        ),
+        "Large": Maze(
+            cells=(
+                "############",
+                "#s   #     #",
+                "# ## # # # #",
+                "#      #   #",
+                "# #### ### #",
+                "#  # #     #",
+                "## # # # ###",
+                "#  #   #  g#",
+                "############",
+            ),
+            horizon=800,
+        ),
+    }
+)
+"""The maps and time limits of Gymnasium-Robotics' PointMaze, by its names; start and goal are ours."""
