@@ -45,6 +45,22 @@ ALGORITHMS: Mapping[str, Recipe] = MappingProxyType(
             actions=ANY_ACTION,
             settings={"n_steps": 256, "batch_size": 512},  # 2048 steps a rollout; large batches halve the time
         ),
+        "ppo-gsde": Recipe(
+            module="stable_baselines3",
+            cls="PPO",
+            summary="ppo with noise that depends on the state (Raffin et al. 2021), a control that needs no bonus",
+            on_policy=True,
+            actions=("Box",),
+            settings={"n_steps": 256, "batch_size": 512, "use_sde": True, "sde_sample_freq": 16},
+        ),
+        "ppo-entropy": Recipe(
+            module="stable_baselines3",
+            cls="PPO",
+            summary="ppo paid for the entropy of its actions, a control that needs no bonus",
+            on_policy=True,
+            actions=ANY_ACTION,
+            settings={"n_steps": 256, "batch_size": 512, "ent_coef": 0.01},
+        ),
         "a2c": Recipe(
             module="stable_baselines3",
             cls="A2C",

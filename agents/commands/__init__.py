@@ -5,6 +5,6 @@ Importing this package does not import torch: every command imports what it need
 
 from agents.commands.looks import bench, show_names
 from agents.commands.runs import evaluate, standing, train_from
-from agents.commands.studies import compare, demo, report
+from agents.commands.studies import compare_from, demo, report
 
-__all__ = ["bench", "compare", "demo", "evaluate", "report", "show_names", "standing", "train_from"]
+__all__ = ["bench", "compare_from", "demo", "evaluate", "report", "show_names", "standing", "train_from"]

@@ -8,7 +8,7 @@ from agents.commands.printing import print_json
 
 
 def show_names(json: bool = False) -> None:
-    """Show the tasks, bonuses and algorithms that can be named.
+    """Show the tasks, bonuses, algorithms and suites that can be named.
 
     Example: vime list --json
 
@@ -16,6 +16,7 @@ def show_names(json: bool = False) -> None:
         json: Print them as JSON.
     """
     from agents.names import ALGORITHMS, BONUSES
+    from agents.suites import SUITES
     from agents.tasks import tasks
 
     tables = {
@@ -24,8 +25,9 @@ def show_names(json: bool = False) -> None:
         "algorithms": {name: recipe.summary for name, recipe in ALGORITHMS.items()},
     }
     if json:
-        print_json(tables)
+        print_json(tables | {"suites": {name: suite.to_json() for name, suite in SUITES.items()}})
         return
+    tables["suites"] = {name: suite.summary for name, suite in SUITES.items()}
     for title, entries in tables.items():
         print(f"{title.capitalize()}:")
         width = max(map(len, entries))
@@ -34,13 +36,13 @@ def show_names(json: bool = False) -> None:
     print("Any other task that Gymnasium knows can be named too, as CartPole-v1 or package.module:Name-v0.")
 
 
-def bench(what: Positional[Literal["information", "overhead", "envs"]], json: bool = False) -> None:
-    """Measure speed on this machine: of the information gain, of curiosity in training, or of the tasks.
+def bench(what: Positional[Literal["information", "overhead", "bonuses", "envs"]], json: bool = False) -> None:
+    """Measure speed on this machine: of the information gain, of curiosity in training, of each bonus, or of the tasks.
 
-    Example: vime bench information --json
+    Example: vime bench bonuses --json
 
     Args:
-        what: information, overhead or envs.
+        what: information, overhead, bonuses or envs.
         json: Print the figures as JSON.
     """
     figures = _measure(what)
@@ -49,7 +51,12 @@ def bench(what: Positional[Literal["information", "overhead", "envs"]], json: bo
         return
     width = max(map(len, figures))
     for name, value in figures.items():
-        print(f"{name:<{width}}  {value if isinstance(value, (str, int)) else f'{value:,.3g}'}")
+        shown = "  ".join(f"{key} {_number(part)}" for key, part in value.items()) if isinstance(value, dict) else value
+        print(f"{name:<{width}}  {shown if isinstance(shown, str) else _number(shown)}")
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:,.3g}"
 
 
 def _measure(what: str) -> dict[str, Any]:
@@ -64,6 +71,18 @@ def _measure(what: str) -> dict[str, Any]:
         from agents.bench.information import information
 
         return information()
+    if what == "bonuses":
+        return _measure_bonuses()
     from agents.bench.overhead import overhead
 
     return overhead()
+
+
+def _measure_bonuses() -> dict[str, Any]:
+    """Measures every bonus, and says on standard error how far it is."""
+    from rich.console import Console
+
+    from agents.bench.bonuses import bonuses
+
+    with Console(stderr=True).status("starting") as status:
+        return bonuses(progress=status.update)

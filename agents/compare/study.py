@@ -2,20 +2,23 @@
 
 import json
 import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from agents.config import RunConfig
 from agents.folder import write_atomically
-from vime.errors import InvalidSettings, RunConflict
+from agents.names import ALGORITHMS
+from agents.suites import SUITES
+from vime.errors import InvalidSettings, RunConflict, nearest
 
 STUDY_FILE = "study.json"
 RUNS = "runs"
 CONTROL = "none"
 GRID = ("task", "bonus", "seed")
-"""Fields of a run that the study sets; all others come from `base`."""
+"""Fields of a run that the study sets; all others come from `base` and the recipe of the task."""
+KNOWN = tuple(field.name for field in fields(RunConfig) if field.name not in GRID)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,12 @@ class Study:
     """Seeds of every task and bonus; the same for all. A whole number n stands for 0 to n-1."""
     base: RunConfig
     """Everything else; its task, bonus and seed are not looked at."""
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By task: fields of a run that replace those of `base` there, the same for every bonus."""
+    controls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By task: algorithms that run there without a bonus, beside the grid. A tuple alone counts for every task."""
+    suite: str = ""
+    """Name of the suite that tasks, recipes and controls were taken from; empty where they were not."""
     question: str = "Which bonus finds the reward?"
     """What the study asks, in words; the title of its page."""
 
@@ -37,13 +46,25 @@ class Study:
         if isinstance(self.seeds, int) and not isinstance(self.seeds, bool):
             object.__setattr__(self, "seeds", tuple(range(self.seeds)))
         for name in ("tasks", "bonuses", "seeds"):
-            given = getattr(self, name)
-            if isinstance(given, str):
-                given = (given,)
-            values = tuple(dict.fromkeys(given))
+            values = _names(getattr(self, name))
             if not values:
                 raise InvalidSettings(f"A study needs at least one of `{name}`; got none.")
             object.__setattr__(self, name, values)
+        controls = self.controls
+        if not isinstance(controls, Mapping):
+            controls = dict.fromkeys(self.tasks, controls)
+        kept = {task: _names(controls[task]) for task in self.tasks if controls.get(task)}
+        object.__setattr__(self, "controls", kept)
+        recipes = {task: dict(self.recipes[task]) for task in self.tasks if self.recipes.get(task)}
+        object.__setattr__(self, "recipes", recipes)
+        for task, recipe in recipes.items():
+            for name in recipe:
+                if name not in KNOWN:
+                    raise InvalidSettings(f"The recipe of {task!r} has a field {name!r}. {nearest(name, KNOWN)}")
+
+    def configured(self, task: str) -> RunConfig:
+        """Returns what all runs of `task` share: `base` with the recipe of the task over it."""
+        return replace(self.base, task=task, **self.recipes.get(task, {}))
 
     def runs(self) -> tuple[RunConfig, ...]:
         """Returns the configuration of every run: seed by seed, so that early results cover every task and bonus.
@@ -51,17 +72,25 @@ class Study:
         Settings of a bonus are not handed to the control, which has none.
         """
         return tuple(
-            replace(
-                self.base,
-                task=task,
-                bonus=bonus,
-                seed=seed,
-                bonus_settings={} if bonus == CONTROL else self.base.bonus_settings,
-            )
+            replace(config, seed=seed)
             for seed in self.seeds
             for task in self.tasks
-            for bonus in self.bonuses
+            for config in self._contenders(task)
         )
+
+    def _contenders(self, task: str) -> Iterable[RunConfig]:
+        """The runs of one seed of `task`. A control of another class of algorithm has its own settings alone."""
+        shared = self.configured(task)
+        for bonus in self.bonuses:
+            yield replace(shared, bonus=bonus, bonus_settings={} if bonus == CONTROL else shared.bonus_settings)
+        for name in self.controls.get(task, ()):
+            alike = class_of(name) == class_of(shared.algorithm)
+            settings = shared.algorithm_settings if alike else {}
+            yield replace(shared, algorithm=name, bonus=CONTROL, bonus_settings={}, algorithm_settings=settings)
+
+    def folder(self, out: Path, config: RunConfig) -> Path:
+        """Returns the folder of one run of this study, which lives in `out`; a control's name has its algorithm."""
+        return run_folder(out, config, algorithm=self.configured(config.task).algorithm)
 
     def check(self) -> "Study":
         """Returns itself, if every run could start.
@@ -69,6 +98,10 @@ class Study:
         Raises:
             VimeError: a name is unknown or a number out of range.
         """
+        for task, names in self.controls.items():
+            if self.configured(task).algorithm in names and CONTROL in self.bonuses:
+                twice = self.configured(task).algorithm
+                raise InvalidSettings(f"{twice!r} without a bonus runs on {task!r} anyway; it is no further control.")
         for config in replace(self, seeds=(min(self.seeds), max(self.seeds))).runs():
             config.check()
         return self
@@ -78,35 +111,54 @@ class Study:
         base = self.base.to_json()
         return {
             "question": self.question,
+            "suite": self.suite,
             "tasks": list(self.tasks),
             "bonuses": list(self.bonuses),
+            "controls": {task: list(names) for task, names in self.controls.items()},
             "seeds": list(self.seeds),
             "base": {name: value for name, value in base.items() if name not in GRID},
+            "recipes": {
+                task: {name: self.configured(task).to_json()[name] for name in recipe}
+                for task, recipe in self.recipes.items()
+            },
         }
 
     @classmethod
     def from_json(cls, values: Any) -> "Study":
-        """Returns the study that `to_json` wrote.
+        """Returns the study that `to_json` wrote; the older form without recipes and controls is read too.
 
         Raises:
             InvalidSettings: it is no such object.
         """
         try:
             settings = {name: values[name] for name in ("question", "tasks", "bonuses", "seeds")}
+            settings |= {name: values[name] for name in ("suite", "recipes", "controls") if name in values}
             return cls(**settings, base=RunConfig.from_json({"task": settings["tasks"][0], **values["base"]}))
-        except (KeyError, TypeError, IndexError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise InvalidSettings(f"This is no description of a study: {error!r}.") from error
 
     def command(self, out: Path) -> str:
         """Returns the command line that runs the study, or goes on with it."""
-        words = ["vime", "compare", "--tasks", *self.tasks, "--bonuses", *self.bonuses]
-        words += ["--seeds", str(len(self.seeds))]
+        suite = SUITES.get(self.suite)
+        if suite is None and self.recipes:  # words cannot say them; the folder does
+            return shlex.join(["vime", "compare", "--out", str(out)])
+        tasks = [] if suite is not None and set(self.tasks) == set(suite.tasks) else ["--tasks", *self.tasks]
+        words = ["vime", "compare", *(["--suite", self.suite] if self.suite else []), *tasks]
+        words += ["--bonuses", *self.bonuses, "--seeds", str(len(self.seeds))]
+        told = dict.fromkeys(name for names in self.controls.values() for name in names)
+        if suite is None:
+            words += ["--controls", *told] if told else []
+        elif any(self.controls.get(task, ()) != suite.controls.get(task, ()) for task in self.tasks):
+            words += ["--controls", *told]
         usual = RunConfig(task=self.tasks[0])
-        for field in fields(RunConfig):
-            value = getattr(self.base, field.name)
-            if field.name in GRID or (value == getattr(usual, field.name) and field.name != "steps"):
+        for name in KNOWN:
+            value = getattr(self.base, name)
+            replaced = suite is not None and any(
+                name in suite.recipes.get(task, {}) and name not in self.recipes.get(task, {}) for task in self.tasks
+            )
+            if value == getattr(usual, name) and not replaced and (name != "steps" or suite is not None):
                 continue
-            flag = "--" + field.name.replace("_", "-")
+            flag = "--" + name.replace("_", "-")
             if isinstance(value, dict):
                 words += [flag, *(f"{key}={json.dumps(item)}" for key, item in value.items())]
             else:
@@ -114,9 +166,10 @@ class Study:
         return shlex.join([*words, "--out", str(out)])
 
 
-def run_folder(out: Path, config: RunConfig) -> Path:
-    """Returns the folder of one run of the study in `out`."""
-    return out / RUNS / slug(config.task) / slug(config.bonus) / f"seed-{config.seed}"
+def run_folder(out: Path, config: RunConfig, *, algorithm: str | None = None) -> Path:
+    """Returns the folder of one run of the study in `out`; one of another than the grid's `algorithm` says which."""
+    name = config.bonus if algorithm in (None, config.algorithm) else f"{config.bonus}-{config.algorithm}"
+    return out / RUNS / slug(config.task) / slug(name) / f"seed-{config.seed}"
 
 
 def slug(name: str) -> str:
@@ -143,7 +196,7 @@ def read_study(out: Path) -> Study | None:
 def open_study(study: Study, out: Path) -> Study:
     """Writes `study` into `out` and returns what the folder now holds: the study, grown by what was there before.
 
-    More tasks, bonuses or seeds are welcome; the settings that all runs share must be the ones that stand there.
+    More tasks, bonuses, controls or seeds are welcome; the settings that runs share must be the ones that stand there.
 
     Raises:
         RunConflict: the folder holds a study of other settings, or runs of other settings, or is no folder.
@@ -151,25 +204,37 @@ def open_study(study: Study, out: Path) -> Study:
     before = read_study(out)
     grown = study
     if before is not None:
+        if before.suite != study.suite:
+            kinds = [f"of the suite {name!r}" if name else "of no suite" for name in (before.suite, study.suite)]
+            raise RunConflict(f"The study in {out} is {kinds[0]}, and this one is {kinds[1]}: choose another folder.")
         same = {name: getattr(before.base, name) for name in GRID}
         _agree(f"The study in {out}", before.base, replace(study.base, **same))
+        for task in set(before.tasks) & set(study.tasks):
+            there, here = (replace(part.configured(task), **same) for part in (before, study))
+            _agree(f"The study in {out}, on {task!r},", there, here)
         grown = replace(
             study,
             tasks=_union(before.tasks, study.tasks),
             bonuses=_union(before.bonuses, study.bonuses),
             seeds=tuple(sorted(_union(before.seeds, study.seeds))),
+            recipes={**before.recipes, **study.recipes},
+            controls={
+                task: _union(before.controls.get(task, ()), study.controls.get(task, ()))
+                for task in (*before.tasks, *study.tasks)
+            },
         )
     for config in grown.runs():
-        standing = read_config(run_folder(out, config))
+        standing = read_config(grown.folder(out, config))
         if standing is not None:
-            _agree(f"The run in {run_folder(out, config)}", standing, config)
+            _agree(f"The run in {grown.folder(out, config)}", standing, config)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RunConflict(f"{out} is a file; `--out` must name a folder, new or of this study.") from error
     except OSError as error:
         raise RunConflict(f"{out} cannot be made the folder of a study: {error.strerror or error}.") from error
-    write(out / STUDY_FILE, json.dumps(grown.to_json(), indent=2) + "\n")
+    if before is None or grown.to_json() != before.to_json():  # many may open it at a time, one for each of its runs
+        write(out / STUDY_FILE, json.dumps(grown.to_json(), indent=2) + "\n")
     return grown
 
 
@@ -194,6 +259,16 @@ def _agree(whose: str, standing: RunConfig, wanted: RunConfig) -> None:
     was, now = standing.to_json(), wanted.to_json()
     changes = ", ".join(f"`{name}` is {was[name]!r} there and {now[name]!r} here" for name in names)
     raise RunConflict(f"{whose} has other settings: {changes}. Use those settings, or another folder.")
+
+
+def class_of(algorithm: str) -> tuple[str, str] | None:
+    """Returns where the class of `algorithm` lives and its name; None where nothing is named so."""
+    recipe = ALGORITHMS.get(algorithm)
+    return None if recipe is None else (recipe.module, recipe.cls)
+
+
+def _names(given: Any) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys((given,) if isinstance(given, str) else given))
 
 
 def _union(first: Iterable[Any], second: Iterable[Any]) -> tuple[Any, ...]:

@@ -1,12 +1,16 @@
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agents.compare import suite_study
 from agents.compare.study import Study, open_study, read_study, run_folder
 from agents.config import RunConfig
+from agents.names import BONUSES
+from agents.suites import SUITES, Suite
 from vime import InvalidSettings, RunConflict, UnknownName
 
 TASK = "vime/SparseMountainCar-v0"
@@ -113,7 +117,9 @@ def test_command_says_all_that_is_not_usual(study: Study) -> None:
     assert words == [*expected.split(), *settings, "--out", "a folder"]
 
 
-def test_command_line_reads_its_own_command(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def read_back(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], tuple[Study, Path]]:
+    """Returns what `vime compare` would run for the words of a command line."""
     import agents.compare
     from agents.__main__ import main
 
@@ -124,9 +130,200 @@ def test_command_line_reads_its_own_command(study: Study, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(agents.compare, "compare", note)
+
+    def read_words(words: list[str]) -> tuple[Study, Path]:
+        assert main(words) == 130
+        return read[-1]
+
+    return read_words
+
+
+Reader = Callable[[list[str]], tuple[Study, Path]]
+
+
+def test_command_line_reads_its_own_command(study: Study, read_back: Reader) -> None:
     settings = {"hidden": [8, 8], "seed": 3}
     base = replace(study.base, normalise_observations=False, bonus_settings=settings, threads=2, environments=4)
-    words = shlex.split(replace(study, base=base).command(Path("a folder")))
-    assert main(words[1:]) == 130
-    assert read[0][0].runs() == replace(study, base=base).runs()
-    assert read[0][1] == Path("a folder")
+    changed = replace(study, base=base, controls=("a2c",))
+    read, out = read_back(shlex.split(changed.command(Path("a folder")))[1:])
+    assert read.runs() == changed.runs()
+    assert out == Path("a folder")
+
+
+OTHER = "CartPole-v1"
+RECIPE = {"steps": 4096, "environments": 2, "algorithm_settings": {"n_steps": 64, "gamma": 0.999}}
+
+
+@pytest.fixture
+def mixed(study: Study) -> Study:
+    """Two tasks, the second with a recipe, the first with a control."""
+    return replace(study, tasks=(TASK, OTHER), recipes={OTHER: RECIPE}, controls={TASK: ("a2c",)})
+
+
+def test_a_recipe_replaces_fields_of_the_base_on_its_task_for_every_bonus(mixed: Study) -> None:
+    runs = mixed.runs()
+    assert {config.steps for config in runs if config.task == TASK} == {20_000}
+    changed = [config for config in runs if config.task == OTHER]
+    assert {config.bonus for config in changed} == {"none", "vime"}
+    assert all(getattr(config, name) == value for config in changed for name, value in RECIPE.items())
+    assert mixed.configured(OTHER).steps == 4096
+
+
+def test_controls_run_without_a_bonus_beside_the_grid(mixed: Study) -> None:
+    told = [(config.task, config.algorithm, config.bonus) for config in mixed.runs() if config.seed == 1]
+    grid = [(TASK, "ppo", "none"), (TASK, "ppo", "vime"), (TASK, "a2c", "none")]
+    assert told == [*grid, (OTHER, "ppo", "none"), (OTHER, "ppo", "vime")]
+    everywhere = replace(mixed, controls=("a2c", "a2c"))
+    assert everywhere.controls == {TASK: ("a2c",), OTHER: ("a2c",)}
+
+
+def test_a_control_takes_settings_of_its_own_class_of_algorithm_alone(mixed: Study) -> None:
+    runs = replace(mixed, controls=("a2c", "ppo-gsde")).runs()
+    settings = {config.algorithm: config.algorithm_settings for config in runs if config.task == OTHER}
+    told = RECIPE["algorithm_settings"]
+    assert settings == {"ppo": told, "ppo-gsde": told, "a2c": {}}
+
+
+def test_a_control_has_a_folder_of_its_own(mixed: Study, tmp_path: Path) -> None:
+    folders = [mixed.folder(tmp_path, config) for config in mixed.runs()]
+    assert len(set(folders)) == len(folders)
+    assert tmp_path / "runs" / "vime-SparseMountainCar-v0" / "none-a2c" / "seed-0" in folders
+    other = replace(mixed, base=replace(mixed.base, algorithm="trpo"))  # that of the grid is no part of the name
+    assert other.folder(tmp_path, other.runs()[0]) == folders[0]
+
+
+def test_a_control_that_runs_anyway_is_refused(study: Study) -> None:
+    with pytest.raises(InvalidSettings, match="anyway"):
+        replace(study, controls=("ppo",)).check()
+    with pytest.raises(UnknownName, match="a2c"):
+        replace(study, controls=("a2v",)).check()
+
+
+@pytest.mark.parametrize("name", ["seed", "bonus", "task", "stepps"])
+def test_a_recipe_of_unknown_fields_or_of_the_grid_is_refused(study: Study, name: str) -> None:
+    with pytest.raises(InvalidSettings, match=name):
+        replace(study, recipes={TASK: {name: 1}})
+
+
+def test_recipes_and_controls_are_found_again_and_may_grow(mixed: Study, tmp_path: Path) -> None:
+    assert open_study(mixed, tmp_path) == mixed
+    found = read_study(tmp_path)
+    assert found is not None
+    assert found.runs() == mixed.runs()
+    grown = open_study(replace(mixed, tasks=(OTHER,), controls={OTHER: ("trpo",)}), tmp_path)
+    assert grown.controls == {TASK: ("a2c",), OTHER: ("trpo",)}
+    assert grown.recipes == {OTHER: RECIPE}
+    assert all(run in grown.runs() for run in mixed.runs())
+
+
+def test_another_recipe_of_a_task_that_is_there_is_a_conflict(mixed: Study, tmp_path: Path) -> None:
+    open_study(mixed, tmp_path)
+    with pytest.raises(RunConflict, match="on 'CartPole-v1', has other settings: `steps` is 4096 there and 9 here"):
+        open_study(replace(mixed, recipes={OTHER: {**RECIPE, "steps": 9}}), tmp_path)
+    with pytest.raises(RunConflict, match="`environments` is None there"):
+        open_study(replace(mixed, recipes={OTHER: RECIPE, TASK: {"environments": 3}}), tmp_path)
+
+
+def test_a_description_of_before_there_were_recipes_is_read(study: Study, tmp_path: Path) -> None:
+    told = study.to_json()
+    for name in ("recipes", "controls", "suite"):
+        del told[name]
+    (tmp_path / "study.json").write_text(json.dumps(told))
+    assert read_study(tmp_path) == study
+    assert open_study(study, tmp_path) == study
+
+
+@pytest.fixture
+def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
+    """A suite of two tasks, `pair`, in place of all others."""
+    pair = Suite(summary="a pair", tasks=(TASK, OTHER), recipes={OTHER: RECIPE}, controls={TASK: ("ppo-gsde",)})
+    for module in ("study", "suite"):
+        monkeypatch.setattr(f"agents.compare.{module}.SUITES", {"pair": pair})
+    return pair
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "--steps 100000",
+        "--steps 300 --scale 0.5",
+        "--tasks CartPole-v1 --bonuses all",
+        "--algorithm-settings gamma=0.9 n_epochs=3",
+        "--controls a2c",
+        "--algorithm a2c",
+        "--algorithm a2c --algorithm-settings n_steps=8",
+        "--algorithm ppo-gsde",
+        "--environments 4 --normalise-observations False",
+    ],
+)
+def test_the_command_of_a_suite_reads_back_as_the_same_study(suite: Suite, read_back: Reader, words: str) -> None:
+    asked, out = read_back(["compare", "--suite", "pair", *words.split(), "--seeds", "2", "--out", "x"])
+    command = shlex.split(asked.command(out))
+    assert command[:4] == ["vime", "compare", "--suite", "pair"]
+    again, _ = read_back(command[1:])
+    assert again == asked
+
+
+def test_a_suite_brings_recipes_and_what_is_given_replaces_them(suite: Suite, read_back: Reader) -> None:
+    plain, _ = read_back(["compare", "--suite", "pair", "--out", "x"])
+    assert plain.tasks == (TASK, OTHER)
+    assert plain.configured(OTHER).steps == 4096
+    assert plain.configured(TASK).steps == 100_000
+    assert plain.controls == {TASK: ("ppo-gsde",)}
+    words = ["--steps", "100000", "--algorithm-settings", "gamma=0.5", "--controls", "ppo-gsde", "a2c"]
+    asked, _ = read_back(["compare", "--suite", "pair", *words, "--out", "x"])
+    assert asked.configured(OTHER).steps == 100_000  # asked for, though it is what stands there anyway
+    assert asked.configured(OTHER).environments == 2
+    assert asked.configured(OTHER).algorithm_settings == {"n_steps": 64, "gamma": 0.5}
+    assert asked.controls == {TASK: ("ppo-gsde", "a2c"), OTHER: ("a2c",)}
+
+
+def test_another_algorithm_takes_no_settings_that_were_made_for_its_own(suite: Suite, read_back: Reader) -> None:
+    other, _ = read_back(["compare", "--suite", "pair", "--algorithm", "a2c", "--out", "x"])
+    assert (other.configured(OTHER).algorithm_settings, other.configured(OTHER).environments) == ({}, None)
+    assert other.configured(OTHER).steps == 4096
+    alike, _ = read_back(["compare", "--suite", "pair", "--algorithm", "ppo-gsde", "--out", "x"])
+    assert alike.configured(OTHER).algorithm_settings == RECIPE["algorithm_settings"]
+    assert not alike.controls  # it runs without a bonus anyway
+
+
+def test_all_bonuses_are_those_of_the_table(read_back: Reader) -> None:
+    asked, _ = read_back(["compare", "--tasks", TASK, "--bonuses", "all", "rnd+e3b", "--out", "x"])
+    assert asked.bonuses == (*BONUSES, "rnd+e3b")
+
+
+def test_a_task_that_is_not_of_the_suite_is_refused(suite: Suite, study: Study) -> None:
+    with pytest.raises(InvalidSettings, match=r"no task 'CartPole-v0'.*CartPole-v1"):
+        suite_study("pair", base=study.base, bonuses=("none",), seeds=(0,), tasks=("CartPole-v0",))
+    with pytest.raises(UnknownName, match="pair"):
+        suite_study("pear", base=study.base, bonuses=("none",), seeds=(0,))
+
+
+def test_a_suite_and_other_tasks_do_not_share_a_folder(suite: Suite, study: Study, tmp_path: Path) -> None:
+    open_study(suite_study("pair", base=study.base, bonuses=("none",), seeds=(0,)), tmp_path)
+    with pytest.raises(RunConflict, match="of the suite 'pair', and this one is of no suite"):
+        open_study(study, tmp_path)
+
+
+def test_the_folder_alone_goes_on_with_its_study(mixed: Study, tmp_path: Path, read_back: Reader) -> None:
+    open_study(mixed, tmp_path)
+    assert shlex.split(mixed.command(tmp_path)) == ["vime", "compare", "--out", str(tmp_path)]
+    assert read_back(["compare", "--out", str(tmp_path)])[0] == mixed
+    more, _ = read_back(["compare", "--bonuses", "rnd", "--seeds", "1", "--scale", "3", "--out", str(tmp_path)])
+    assert (more.bonuses, more.seeds, more.base.scale) == (("rnd",), (0,), 3.0)
+    with pytest.raises(RunConflict, match=r"`scale` is 1\.0 there and 3\.0 here"):
+        open_study(more, tmp_path)
+
+
+def test_no_task_no_suite_and_no_study_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from agents.__main__ import main
+
+    assert main(["compare", "--out", str(tmp_path)]) == 2
+    assert "no study to go on with: name `--tasks`" in capsys.readouterr().err
+
+
+def test_every_suite_can_start(study: Study) -> None:
+    for name in SUITES:
+        base = RunConfig(task="")
+        suite_study(name, base=base, bonuses=tuple(BONUSES), seeds=(0,)).check()
