@@ -12,7 +12,16 @@ from pathlib import Path
 
 import tyro
 
-KEPT = ("study.json", "summary.json", "scores.csv", "table.md", "curves.png", "coverage.png", "first_reward.gif")
+KEPT = (
+    "study.json",
+    "summary.json",
+    "ranking.json",
+    "scores.csv",
+    "table.md",
+    "curves.png",
+    "coverage.png",
+    "first_reward.gif",
+)
 COLUMNS = ("step", "episode_return", "bonus_mean", "bonus_share", "model_error", "coverage")
 
 
@@ -34,14 +43,14 @@ def main() -> None:
     machine: dict[str, object] = {}
     with (arguments.out / "curves.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("task", "bonus", "seed", *COLUMNS))
+        writer.writerow(("task", "algorithm", "bonus", "seed", *COLUMNS))
         for result in sorted((arguments.study / "runs").glob("*/*/seed-*/result.json")):
             run = json.loads(result.read_text())
             machine = json.loads((result.parent / "versions.json").read_text())
             with (result.parent / "metrics.csv").open() as rows:
                 for row in csv.DictReader(rows):
                     values = [f"{float(row[name]):.6g}" if row[name] else "" for name in COLUMNS]
-                    writer.writerow((run["task"], run["bonus"], run["seed"], *values))
+                    writer.writerow((run["task"], run["algorithm"], run["bonus"], run["seed"], *values))
     (arguments.out / "machine.json").write_text(json.dumps(machine, indent=2) + "\n")
 
 

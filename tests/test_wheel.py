@@ -35,6 +35,12 @@ def test_the_wheel_holds_every_source_file(wheel: zipfile.ZipFile) -> None:
     assert {name for name in wheel.namelist() if name.endswith(".py")} == sources
 
 
+def test_the_wheel_holds_what_the_page_of_a_study_is_made_of(wheel: zipfile.ZipFile) -> None:
+    parts = {str(path.relative_to(ROOT)) for path in (ROOT / "agents" / "compare" / "web").iterdir()}
+    assert {Path(name).suffix for name in parts} == {".html", ".css", ".js"}
+    assert parts <= set(wheel.namelist())
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_in_the_wheel_is_typed(wheel: zipfile.ZipFile, package: str) -> None:
     assert f"{package}/py.typed" in wheel.namelist()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.compare.scores import RunRecord, read_arrays
+from agents.compare.records import RunRecord, read_arrays
 from agents.compare.study import CONTROL
 
 EPISODE_FILE = "first_reward.npz"

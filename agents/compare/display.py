@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.compare.launch import RunState
+from agents.compare.scores import labels
 from agents.compare.statistics import iqm
 from agents.compare.wording import score
 
@@ -23,6 +24,8 @@ BAR_CELLS = 45
 """Most cells for the bars of all seeds of a row; with many seeds each gets one cell, filled from below."""
 OTHER_CELLS = 32
 """What the table takes beside names and bars: two columns of figures, and lines."""
+OTHER_LINES = 14
+"""Lines that the table takes beside its rows: title, header, summary, failures."""
 COLOURS = {"waiting": "bright_black", "running": "cyan", "finished": "green", "failed": "red"}
 
 
@@ -67,7 +70,8 @@ class Display:
         groups = _grouped(states)
         names = max(len(task) for task, _ in groups) + max(len(bonus) for _, bonus in groups)
         room = min(BAR_CELLS, self.console.width - names - OTHER_CELLS)
-        for (task, bonus), runs in groups.items():
+        shown = self._fitting(groups)
+        for (task, bonus), runs in shown.items():
             returns = [state.episode_return for state in runs if state.episode_return is not None]
             found = sum(state.first_reward_step is not None for state in runs)
             begun = sum(state.status != "waiting" or state.step > 0 for state in runs)
@@ -75,10 +79,21 @@ class Display:
             table.add_row(task, bonus, _bars(runs, room), middle, f"{found} of {begun}" if begun else "-")
         failed = [state for state in states if state.status == "failed"]
         lines = [Text(self._summary(states))]
+        if len(shown) < len(groups):
+            lines.insert(0, Text(f"and {len(groups) - len(shown)} rows more, of runs that wait or have ended", "dim"))
         lines += [Text(f"failed: {_name(state)}: {state.message}", style="red") for state in failed[:5]]
         if not any(state.step for state in states):
             lines.append(Text("loading the libraries, once for all runs ...", style="bright_black"))
         return Group(table, *lines)
+
+    def _fitting(self, groups: dict[tuple[str, str], list[RunState]]) -> dict[tuple[str, str], list[RunState]]:
+        """Returns the rows that the height of the terminal has room for: those that move first, the others after."""
+        room = max(1, self.console.height - OTHER_LINES)
+        if len(groups) <= room:
+            return groups
+        moving = [key for key, runs in groups.items() if any(state.status == "running" for state in runs)]
+        kept = set([*moving, *(key for key in groups if key not in moving)][:room])
+        return {key: runs for key, runs in groups.items() if key in kept}
 
     def _tell(self, states: Sequence[RunState]) -> None:
         done = 0
@@ -113,9 +128,12 @@ class Display:
 
 
 def _grouped(states: Sequence[RunState]) -> dict[tuple[str, str], list[RunState]]:
+    names = labels((state.config.task, state.config.algorithm, state.config.bonus) for state in states)
     groups: dict[tuple[str, str], list[RunState]] = {}
     for state in states:
-        groups.setdefault((state.config.task.removeprefix("vime/"), state.config.bonus), []).append(state)
+        config = state.config
+        label = names[config.task, config.algorithm, config.bonus]
+        groups.setdefault((config.task.removeprefix("vime/"), label), []).append(state)
     return groups
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a study, as PNG: curves with intervals, steps to the first reward, coverage, and how the bonus fades."""
+"""Pictures of a study for where the page cannot go, as PNG: curves with intervals, and coverage."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.compare import statistics
-from agents.compare.scores import BOOTSTRAP_SEED, RunRecord
+from agents.compare.curves import bands
+from agents.compare.records import RunRecord
+from agents.compare.scores import final_returns
 from agents.compare.study import CONTROL
 
 if TYPE_CHECKING:
@@ -19,78 +21,77 @@ if TYPE_CHECKING:
 WIDTH = 5.0
 """Inches; at 72 points to the inch this is the width of a phone, so a 10-point letter stays one there."""
 DOTS_PER_INCH = 200
-CURVE_POINTS = 60
 LEAST_RETURN = 0.1
 GREY = "#5f5f5f"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b3f00", "#000000")
-"""Okabe and Ito's palette, told apart by most colour-blind readers; the control is grey."""
+COLOURS = ("#0f60a6", "#dc2c0d", "#009260", "#d969ac", "#a88f47", "#1493f5", "#844327", "#4d27c3")
+"""The page's palette, told apart by colour-blind readers; the control is grey."""
 DASHES = ("-", "--", "-.", ":")
+FEATURED = 6
+"""How many bonuses a picture names, the best ones; with the controls. The page shows all."""
 
 Runs = Mapping[str, Sequence[RunRecord]]
 """Runs of one task by the label of their line."""
 
 
-def styles(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Returns colour and dashes of every label, the control's always the same."""
-    others = [label for label in labels if label != CONTROL]
-    table = {
-        label: (COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]) for i, label in enumerate(others)
-    }
-    return table | {CONTROL: (GREY, "--")}
+def featured(runs: Runs) -> list[str]:
+    """Returns the labels that a picture has room for: the best bonuses by interquartile mean, and every control."""
+    controls = [label for label, records in runs.items() if records[0].config.bonus == CONTROL]
+    scores = {label: final_returns(records) for label, records in runs.items() if label not in controls}
+    middles = {label: statistics.iqm(values) if len(values) else float("-inf") for label, values in scores.items()}
+    best = sorted(middles, key=lambda label: -middles[label])
+    return [*(best if len(best) <= FEATURED + 1 else best[:FEATURED]), *controls]
 
 
 def learning_curves(task: str, runs: Runs) -> bytes | None:
-    """Returns the task return over steps: interquartile mean of the seeds with its interval; None without a curve."""
-    figure, (axes,) = _figure(1, 3.3)
-    drawn = _bands(axes, runs, "episode_return", with_interval=True)
-    if not drawn:
+    """Returns the task return over steps: interquartile mean of the seeds with its interval; None without a curve.
+
+    Of many bonuses the best have a colour and a name, the others are grey.
+    """
+    named = featured(runs)
+    others = [label for label in runs if label not in named]
+    figure = _new_figure(3.3 + 0.17 * -(-(len(named) + bool(others)) // 3))
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+    limit, hues = 0, 0
+    for label in [*others, *reversed(named)]:
+        curve = bands(runs[label]).get("episode_return")
+        if curve is None:
+            continue
+        steps = np.linspace(curve["from"], curve["to"], len(curve["middle"]))
+        limit = max(limit, *(record.config.steps for record in runs[label]))
+        if label in others:
+            axes.plot(steps, curve["middle"], color=GREY, alpha=0.35, linewidth=0.8, zorder=1)
+            continue
+        colour, dashes = _look(label, named)
+        axes.plot(steps, curve["middle"], dashes, color=colour, linewidth=2, label=label, zorder=3)
+        axes.fill_between(steps, curve["low"], curve["high"], color=colour, alpha=0.16, linewidth=0)
+        hues += 1
+    if not limit:
         return None
+    axes.set_xlim(0, limit)
+    _thousands(axes, limit)
     axes.set(title=_title(task), xlabel="environment steps", ylabel="task return per episode")
     low, high = axes.get_ylim()
     if max(abs(low), abs(high)) < LEAST_RETURN:  # nothing but zeros: do not magnify them
         axes.set_ylim(-0.05, 1.0)
-    axes.legend(loc="upper left")
+    if others:
+        axes.plot([], [], color=GREY, alpha=0.35, linewidth=0.8, label=f"{len(others)} others")
+    handles, texts = axes.get_legend_handles_labels()
+    order = [*reversed(range(hues)), *range(hues, len(texts))]
+    figure.legend(
+        [handles[i] for i in order], [texts[i] for i in order], loc="outside lower center", ncols=3, frameon=False
+    )
     return _png(figure)
 
 
-def bonus_curves(task: str, runs: Runs) -> bytes | None:
-    """Returns mean bonus per step, and its share of the reward, over steps; None where no run has a bonus."""
-    curious = {label: records for label, records in runs.items() if label != CONTROL}
-    figure, (top, bottom) = _figure(2, 4.4)
-    drawn = _bands(top, curious, "bonus_mean", styled=list(runs))
-    drawn = _bands(bottom, curious, "bonus_share", styled=list(runs)) or drawn
-    if not drawn:
-        return None
-    top.set(title=_title(task), ylabel="bonus per step")
-    bottom.set(xlabel="environment steps", ylabel="share of the reward", ylim=(-0.03, 1.03))
-    top.legend(loc="upper right")
-    return _png(figure)
-
-
-def first_rewards(task: str, runs: Runs) -> bytes | None:
-    """Returns a dot per seed at the step of its first reward; those that never found it stand at the right edge."""
-    figure, (axes,) = _figure(1, 1.1 + 0.45 * len(runs))
-    table = styles(list(runs))
-    limit = max((record.config.steps for records in runs.values() for record in records), default=1)
-    any_run = False
-    for row, (label, records) in enumerate(runs.items()):
-        finished = [record for record in records if record.status == "finished"]
-        steps = [record.result.get("first_reward_step") for record in finished]
-        found = sorted(step for step in steps if step is not None)
-        never = len(steps) - len(found)
-        any_run = any_run or bool(steps)
-        lift = [0.13 * (i % 3 - 1) for i in range(len(found))]  # neighbours do not hide each other
-        axes.plot(found, [row + up for up in lift], "o", color=table[label][0], markersize=7, alpha=0.8)
-        if never:
-            axes.plot([1.06 * limit], [row], "x", color=table[label][0], markersize=8, markeredgewidth=2)
-            axes.annotate(f"{never}", (1.06 * limit, row), (7, -4), textcoords="offset points")
-    if not any_run:
-        return None
-    axes.axvline(limit, color=GREY, linewidth=0.8)
-    axes.set(title=_title(task), xlabel="environment steps to the first reward (x: never)")
-    axes.set(yticks=range(len(runs)), yticklabels=list(runs), ylim=(len(runs) - 0.5, -0.5), xlim=(0, 1.16 * limit))
-    _thousands(axes, limit)
-    return _png(figure)
+def _look(label: str, named: Sequence[str]) -> tuple[str, str]:
+    """Returns colour and dashes of a line, the control's always the same."""
+    if label == CONTROL:
+        return GREY, "--"
+    place = [other for other in named if other != CONTROL].index(label)
+    return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
 
 
 def coverage_maps(task: str, counts: Mapping[str, np.ndarray], projection: "Projection") -> bytes | None:
@@ -99,9 +100,9 @@ def coverage_maps(task: str, counts: Mapping[str, np.ndarray], projection: "Proj
 
     if not counts or max(visits.max() for visits in counts.values()) < 1:
         return None
-    columns = min(2, len(counts))
+    columns = min(2 if len(counts) <= 4 else 3, len(counts))
     rows = -(-len(counts) // columns)
-    figure = _new_figure(2.75 * rows + 0.3)
+    figure = _new_figure((2.75 if columns < 3 else 1.9) * rows + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     top = max(2, *(int(visits.max()) for visits in counts.values()))
     (x_low, y_low), (x_high, y_high) = projection.low, projection.high
@@ -117,7 +118,7 @@ def coverage_maps(task: str, counts: Mapping[str, np.ndarray], projection: "Proj
             interpolation="nearest",
         )
         axes.set_facecolor("#e8e8e8")
-        axes.set_title(f"{label}: {(visits > 0).mean():.0%} of cells", fontsize=10)
+        axes.set_title(f"{label}: {(visits > 0).mean():.0%} of cells", fontsize=10 if columns < 3 else 7)
     for axes in list(grid.flat)[len(counts) :]:
         axes.set_axis_off()
     figure.supxlabel(projection.labels[0], fontsize=10)
@@ -125,44 +126,6 @@ def coverage_maps(task: str, counts: Mapping[str, np.ndarray], projection: "Proj
     figure.suptitle(_title(task), fontsize=11)
     figure.colorbar(picture, ax=grid, label="visits", shrink=0.8)  # type: ignore[arg-type]
     return _png(figure)
-
-
-def _bands(axes: "Axes", runs: Runs, column: str, *, with_interval: bool = False, styled: Sequence[str] = ()) -> bool:
-    """Draws a line per label; says whether there was any. The band is the interval, or the middle half of the seeds."""
-    table = styles(styled or list(runs))
-    limit = 0
-    for label, records in runs.items():
-        # one run under way would cut the curve of all: it waits until there is none that has finished
-        complete = [record for record in records if record.status == "finished"]
-        curves = [record.curve(column) for record in complete or records]
-        curves = [(steps, values) for steps, values in curves if len(steps)]
-        if not curves:
-            continue
-        end = min(float(steps[-1]) for steps, _ in curves)  # beyond it some seeds have nothing yet
-        start = max(float(steps[0]) for steps, _ in curves)
-        grid = np.linspace(min(start, end), end, CURVE_POINTS)
-        heights = np.stack([np.interp(grid, steps, values) for steps, values in curves])
-        limit = max(limit, *(record.config.steps for record in records))
-        colour, dashes = table[label]
-        axes.plot(
-            grid,
-            statistics.iqm_of_columns(heights),
-            dashes,
-            color=colour,
-            linewidth=2,
-            label=label,
-            zorder=3 if label == CONTROL else 2,
-        )
-        if len(curves) > 1:
-            rng = np.random.default_rng(BOOTSTRAP_SEED)
-            low, high = np.quantile(heights, [0.25, 0.75], axis=0)
-            if with_interval:
-                low, high = statistics.curve_interval(heights, rng=rng, repetitions=1000)
-            axes.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
-    if limit:
-        axes.set_xlim(0, limit)
-        _thousands(axes, limit)
-    return limit > 0
 
 
 def _thousands(axes: "Axes", limit: int) -> None:
@@ -180,16 +143,6 @@ def _new_figure(height: float) -> "Figure":
     from matplotlib.figure import Figure  # no pyplot: it keeps figures in global state
 
     return Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout="constrained")
-
-
-def _figure(panels: int, height: float) -> tuple["Figure", list["Axes"]]:
-    figure = _new_figure(height)
-    grid = figure.subplots(panels, 1, squeeze=False, sharex=True)
-    for axes in grid.flat:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.set_axisbelow(True)
-    return figure, list(grid.flat)
 
 
 def _png(figure: "Figure") -> bytes:

@@ -1,6 +1,14 @@
-"""What a handful of seeds says, and how sure it is: pure functions on scores, no randomness but what is handed in."""
+"""What a handful of seeds says, and how sure it is: pure functions on scores, no randomness but what is handed in.
 
-from collections.abc import Callable
+Where several tasks count together, the scores of one contender come as a sequence with an array for every task
+(`Strata`): a bootstrap draw takes as many runs of every task as there were, with replacement, and never a run of one
+task for another (stratified). The tasks may have had different numbers of runs.
+
+References:
+    Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +20,8 @@ LEVEL = 0.95
 REPETITIONS = 2000
 """Bootstrap draws of an interval; 95 % bounds move by about 2 % of its width from one generator to another."""
 
+Strata = Sequence[Float[np.ndarray, " run"]]
+
 
 def iqm(scores: Float[np.ndarray, "..."]) -> float:
     """Returns the interquartile mean of all scores: their mean without the lowest and the highest quarter.
@@ -20,42 +30,43 @@ def iqm(scores: Float[np.ndarray, "..."]) -> float:
 
     Raises:
         ValueError: there are no scores.
-
-    References:
-        Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.3.
     """
-    return float(iqm_of_columns(np.reshape(scores, (-1, 1)))[0])
+    return float(iqm_of_rows(np.reshape(scores, -1)))
 
 
-def iqm_of_columns(scores: Float[np.ndarray, "run point"]) -> Float[np.ndarray, " point"]:
-    """Returns the interquartile mean over the runs, at every point.
+def iqm_of_rows(scores: Float[np.ndarray, "*rows score"]) -> Float[np.ndarray, "*rows"]:
+    """Returns the interquartile mean of every row.
 
     Raises:
-        ValueError: there are no runs.
+        ValueError: there are no scores in a row.
     """
-    runs = len(scores)
-    if runs == 0:
+    count = scores.shape[-1]
+    if count == 0:
         raise ValueError("The interquartile mean of no scores is not defined.")
-    cut = int(TRIM * runs)
-    return np.sort(scores, axis=0)[cut : runs - cut].mean(axis=0)
+    cut = int(TRIM * count)
+    return np.sort(scores, axis=-1)[..., cut : count - cut].mean(axis=-1)
 
 
-def interval(
-    scores: Float[np.ndarray, "run task"],
-    statistic: Callable[[Float[np.ndarray, "run task"]], float],
-    *,
-    rng: np.random.Generator,
-    repetitions: int = REPETITIONS,
-    level: float = LEVEL,
+def resample(
+    strata: Strata, *, rng: np.random.Generator, repetitions: int = REPETITIONS
+) -> list[Float[np.ndarray, "draw run"]]:
+    """Returns bootstrap draws of the runs, task by task; one run can only ever be drawn as itself."""
+    return [runs[rng.integers(len(runs), size=(repetitions, len(runs)))] for runs in strata]
+
+
+def bounds(draws: Float[np.ndarray, "draw *rest"], level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """Returns lower and upper bound of the percentile interval of a statistic, from its value on every draw."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def iqm_interval(
+    strata: Strata, *, rng: np.random.Generator, repetitions: int = REPETITIONS, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Returns the bounds of the percentile bootstrap interval of `statistic`, resampling runs within each task.
-
-    One run says nothing about its own spread: its interval is that one point.
-    """
-    runs, tasks = scores.shape
-    picks = rng.integers(runs, size=(repetitions, runs, tasks))
-    draws = [statistic(np.take_along_axis(scores, pick, axis=0)) for pick in picks]
-    return _bounds(np.asarray(draws), level)
+    """Returns the bounds of the interquartile mean of the runs of all tasks together."""
+    draws = np.concatenate(resample(strata, rng=rng, repetitions=repetitions), axis=1)
+    low, high = bounds(iqm_of_rows(draws), level)
+    return float(low), float(high)
 
 
 def curve_interval(
@@ -68,9 +79,9 @@ def curve_interval(
     """Returns the bounds of the interquartile mean at every point; whole runs are resampled, not single points."""
     runs = len(curves)
     picks = rng.integers(runs, size=(repetitions, runs))
-    draws = np.stack([iqm_of_columns(curves[pick]) for pick in picks])
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+    # the runs on the last axis, where sorting is five times as fast
+    draws = np.ascontiguousarray(curves.T)[:, picks].swapaxes(0, 1)
+    return bounds(iqm_of_rows(draws), level)
 
 
 def area(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], total: float) -> float:
@@ -86,33 +97,75 @@ def area(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], total:
     return float(np.sum(np.diff(grid) * (heights[1:] + heights[:-1]) / 2) / total)
 
 
-def probability_of_improvement(scores: Float[np.ndarray, " n"], control: Float[np.ndarray, " m"]) -> float:
-    """Returns how probably a random run beats a random run of the control; a tie counts half.
+def probability_of_improvement(scores: Strata, control: Strata) -> float:
+    """Returns how probably a random run beats a random run of the control on a random task; a tie counts half.
 
     References:
-        Agarwal et al. 2021, section 4.3; the Mann-Whitney statistic over the number of pairs.
+        Agarwal et al. 2021, section 4.3; the Mann-Whitney statistic over the number of pairs, mean over the tasks.
     """
-    # comparisons, not differences: the difference of two infinities is not a number
-    left, right = np.asarray(scores)[:, None], np.asarray(control)[None, :]
-    return float(np.mean((left > right) + 0.5 * (left == right)))
+    return float(_improvement([runs[None] for runs in scores], [runs[None] for runs in control])[0])
 
 
 def improvement_interval(
-    scores: Float[np.ndarray, " n"],
-    control: Float[np.ndarray, " m"],
+    scores: Strata,
+    control: Strata,
     *,
     rng: np.random.Generator,
     repetitions: int = REPETITIONS,
     level: float = LEVEL,
 ) -> tuple[float, float]:
     """Returns the bounds of the probability of improvement; runs of both sides are resampled, each among its own."""
-    mine = scores[rng.integers(len(scores), size=(repetitions, len(scores)))]
-    theirs = control[rng.integers(len(control), size=(repetitions, len(control)))]
-    draws = [probability_of_improvement(a, b) for a, b in zip(mine, theirs, strict=True)]
-    return _bounds(np.asarray(draws), level)
+    mine = resample(scores, rng=rng, repetitions=repetitions)
+    theirs = resample(control, rng=rng, repetitions=repetitions)
+    low, high = bounds(_improvement(mine, theirs), level)
+    return float(low), float(high)
 
 
-def median_first_reward(steps: list[int | None]) -> float:
+def _improvement(
+    mine: Sequence[Float[np.ndarray, "draw n"]], theirs: Sequence[Float[np.ndarray, "draw m"]]
+) -> Float[np.ndarray, " draw"]:
+    # comparisons, not differences: the difference of two infinities is not a number
+    tasks = [
+        ((a[:, :, None] > b[:, None, :]) + 0.5 * (a[:, :, None] == b[:, None, :])).mean(axis=(1, 2))
+        for a, b in zip(mine, theirs, strict=True)
+    ]
+    return np.mean(tasks, axis=0)
+
+
+def paired_difference(
+    scores: Strata,
+    control: Strata,
+    *,
+    rng: np.random.Generator,
+    repetitions: int = REPETITIONS,
+    level: float = LEVEL,
+) -> tuple[float, float, float]:
+    """Returns by how much the interquartile mean exceeds that of the control, and the bounds of this difference.
+
+    Entry `i` of both sides is the same seed, and so the same draw of the task; a bootstrap draw takes both or neither.
+    """
+    picks = [rng.integers(len(runs), size=(repetitions, len(runs))) for runs in scores]
+    drawn = [
+        iqm_of_rows(np.concatenate([runs[pick] for runs, pick in zip(side, picks, strict=True)], axis=1))
+        for side in (scores, control)
+    ]
+    low, high = bounds(drawn[0] - drawn[1], level)
+    return iqm(np.concatenate(scores)) - iqm(np.concatenate(control)), float(low), float(high)
+
+
+def optimality_gap(scores: Float[np.ndarray, "*rows score"], best: float = 1.0) -> Float[np.ndarray, "*rows"]:
+    """Returns how far the scores of every row stay below `best` on average; what lies above it makes up for nothing."""
+    return best - np.minimum(scores, best).mean(axis=-1)
+
+
+def profile(
+    scores: Float[np.ndarray, "*rows score"], thresholds: Float[np.ndarray, " threshold"]
+) -> Float[np.ndarray, "threshold *rows"]:
+    """Returns which part of the scores of every row lies above each threshold: the performance profile."""
+    return np.stack([(scores > threshold).mean(axis=-1) for threshold in thresholds])
+
+
+def median_first_reward(steps: Sequence[float | None]) -> float:
     """Returns the median of the steps to the first reward; never counts as infinity, and so may the median.
 
     NaN where there is no run.
@@ -124,6 +177,29 @@ def median_first_reward(steps: list[int | None]) -> float:
     return found[half] if len(found) % 2 else (found[half - 1] + found[half]) / 2
 
 
-def _bounds(draws: Float[np.ndarray, " n"], level: float) -> tuple[float, float]:
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def rank_distribution(draws: Float[np.ndarray, "draw contender"]) -> Float[np.ndarray, "contender rank"]:
+    """Returns how probably every contender takes every rank, the first being the highest; ties share their ranks."""
+    repetitions, contenders = draws.shape
+    table = np.zeros((contenders, contenders))
+    for i in range(contenders):
+        above = (draws > draws[:, i : i + 1]).sum(axis=1)
+        equal = (draws == draws[:, i : i + 1]).sum(axis=1)
+        for rank in range(contenders):
+            here = (above <= rank) & (rank < above + equal)
+            table[i, rank] = (here / equal).sum() / repetitions
+    return table
+
+
+def mean_ranks(draws: Float[np.ndarray, "*rows contender"]) -> Float[np.ndarray, "*rows contender"]:
+    """Returns the rank of every contender in its row, the first being the highest; ties get the mean of their ranks."""
+    left, right = draws[..., :, None], draws[..., None, :]
+    return (right > left).sum(axis=-1) + ((right == left).sum(axis=-1) + 1) / 2
+
+
+def rank_bounds(distribution: Float[np.ndarray, " rank"], level: float = LEVEL) -> tuple[int, int]:
+    """Returns the first and the last rank of the central interval of a distribution of ranks."""
+    reached = np.cumsum(distribution)
+    tail, slack = (1 - level) / 2, 1e-9
+    low = int(np.searchsorted(reached, tail + slack)) + 1
+    high = int(np.searchsorted(reached, 1 - tail - slack)) + 1
+    return low, min(high, len(distribution))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from agents.compare import animation
-from agents.compare.scores import read_run
+from agents.compare.records import read_run
 from agents.config import RunConfig
 
 TASK = "vime/SparseCartPoleSwingupWeak-v0"
