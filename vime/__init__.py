@@ -1,9 +1,11 @@
 """What a transition is worth: information gain and other bonuses for environments whose reward is sparse."""
 
-from vime import information
-from vime.bonus import BONUSES, Bonus, ScaledBonus, make_bonus
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from vime.errors import (
     CheckpointError,
+    ClusterError,
     InvalidData,
     InvalidSettings,
     RunConflict,
@@ -12,14 +14,27 @@ from vime.errors import (
     UnsupportedSpace,
     VimeError,
 )
-from vime.normalise import Scaling
-from vime.transitions import Transitions
-from vime.wrappers import wrap
+
+if TYPE_CHECKING:
+    from vime import information
+    from vime.bonus import BONUSES, Bonus, ScaledBonus, make_bonus
+    from vime.normalise import Scaling
+    from vime.transitions import Transitions
+    from vime.wrappers import wrap
+
+_PLACES = {
+    **dict.fromkeys(("BONUSES", "Bonus", "ScaledBonus", "make_bonus"), "vime.bonus"),
+    "Scaling": "vime.normalise",
+    "Transitions": "vime.transitions",
+    "wrap": "vime.wrappers",
+}
+"""Where lies what needs torch; loaded when it is first asked for, so that errors cost nobody two seconds."""
 
 __all__ = [
     "BONUSES",
     "Bonus",
     "CheckpointError",
+    "ClusterError",
     "InvalidData",
     "InvalidSettings",
     "RunConflict",
@@ -34,3 +49,15 @@ __all__ = [
     "make_bonus",
     "wrap",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "information":
+        return importlib.import_module("vime.information")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'vime' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,5 +1,6 @@
 """The contract of a bonus, its weight in the reward, and the table of names."""
 
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
@@ -31,9 +32,11 @@ from vime.bonuses.rise import Rise
 from vime.bonuses.rnd import Rnd
 from vime.bonuses.simhash import SimHash
 from vime.bonuses.vime import Vime
-from vime.errors import CheckpointError, InvalidData, InvalidSettings, VimeError, build_settings, choose, nearest
+from vime.errors import CheckpointError, InvalidData, InvalidSettings, build_settings, choose, nearest
 from vime.normalise import Scaling, Yardstick
 from vime.transitions import Transitions
+
+MAX_SEED = 2**32 - 1  # a bonus may put a count of 32 bits behind it
 
 
 @runtime_checkable
@@ -103,15 +106,7 @@ def make_bonus(name: str, observation_space: gymnasium.Space, action_space: gymn
         InvalidSettings: a setting is unknown or out of range.
         UnsupportedSpace: the bonus cannot serve a space.
     """
-    parts = part_settings(name, settings)
-    try:
-        made = [(part, BONUSES[part](observation_space, action_space, own)) for part, own in parts]
-    except VimeError:
-        raise
-    except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
-        if not settings:
-            raise
-        raise InvalidSettings(f"The bonus {name!r} cannot be built with {settings}: {error}.") from error
+    made = [(part, BONUSES[part](observation_space, action_space, own)) for part, own in part_settings(name, settings)]
     if len(made) == 1:
         return made[0][1]
     return Mixture([part for part, _ in made], [ScaledBonus(bonus) for _, bonus in made], settings.get("weights"))
@@ -128,7 +123,7 @@ def part_settings(name: str, settings: Mapping[str, Any]) -> list[tuple[str, Any
     for part in names:
         choose("bonus", part, BONUSES)
     if len(names) == 1:
-        return [(names[0], build_settings(f"The bonus {names[0]!r}", BONUSES[names[0]].Settings, settings))]
+        return [(names[0], _own_settings(names[0], settings))]
     known = {"weights", "seed", "device", *names}
     for key, value in settings.items():
         if key not in known:
@@ -136,15 +131,30 @@ def part_settings(name: str, settings: Mapping[str, Any]) -> list[tuple[str, Any
         if key in names and not isinstance(value, Mapping):
             raise InvalidSettings(f"The settings of {key!r} in a mixture are a mapping; got {value!r}.")
     weights = settings.get("weights")
-    if weights is not None and (not isinstance(weights, Sequence) or len(weights) != len(names)):
-        raise InvalidSettings(f"`weights` must hold one number for each of {', '.join(names)}; got {weights!r}.")
+    if weights is not None and not (
+        isinstance(weights, Sequence) and len(weights) == len(names) and all(_is_finite(weight) for weight in weights)
+    ):
+        raise InvalidSettings(f"`weights` must hold one finite number for each of {', '.join(names)}; got {weights!r}.")
     shared = {key: value for key, value in settings.items() if key in ("seed", "device")}
-    own = [shared | dict(settings.get(part, {})) for part in names]
-    kinds = [BONUSES[part].Settings for part in names]
-    return [
-        (part, build_settings(f"The bonus {part!r}", kind, given))
-        for part, kind, given in zip(names, kinds, own, strict=True)
-    ]
+    return [(part, _own_settings(part, shared | dict(settings.get(part, {})))) for part in names]
+
+
+def _own_settings(name: str, settings: Mapping[str, Any]) -> Any:
+    """Returns the settings dataclass of one bonus; seed and device, which all have, are checked here for all."""
+    built = build_settings(f"The bonus {name!r}", BONUSES[name].Settings, settings)
+    if not 0 <= built.seed <= MAX_SEED:
+        raise InvalidSettings(f"`seed` must lie in 0 to {MAX_SEED}; got {built.seed}.")
+    try:
+        usable = torch.empty(0, device=built.device).device.type != "meta"  # where nothing is ever computed
+    except (AssertionError, RuntimeError):
+        usable = False
+    if not usable:
+        raise InvalidSettings(f"`device` must be one that torch can use here, such as 'cpu'; got {built.device!r}.")
+    return built
+
+
+def _is_finite(number: Any) -> bool:
+    return isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
 
 
 class ScaledBonus:
@@ -154,8 +164,8 @@ class ScaledBonus:
     buffers that own a bonus hold it through this class; the weight of the bonus is `scale`.
     """
 
-    def __init__(self, bonus: Bonus, scale: float = 1.0, scaling: Scaling | None = None) -> None:
-        if not isinstance(scale, Real) or not torch.isfinite(torch.tensor(float(scale))):
+    def __init__(self, bonus: Bonus, scale: float | int = 1.0, scaling: Scaling | None = None) -> None:
+        if not _is_finite(scale):
             raise InvalidSettings(f"`scale` must be a finite number; got {scale!r}.")
         if not isinstance(scaling, Scaling | None):
             raise InvalidSettings(f"`scaling` must be a vime.Scaling; got {scaling!r}.")

@@ -71,9 +71,11 @@ class DynamicsSettings:
         for name in ("updates", "minibatch", "capacity"):
             if getattr(self, name) < 1:
                 raise InvalidSettings(f"`{name}` must be at least 1; got {getattr(self, name)}.")
-        for name in ("learning_rate", "width_rate"):
+        for name in ("learning_rate", "width_rate", "std", "prior_std", "noise_std", "noise_floor"):
             if not getattr(self, name) > 0:
                 raise InvalidSettings(f"`{name}` must be positive; got {getattr(self, name)}.")
+        if any(width < 1 for width in self.hidden):
+            raise InvalidSettings(f"Every entry of `hidden` must be at least 1; got {self.hidden}.")
         if self.target not in ("change", "next"):
             raise InvalidSettings(f"`target` must be 'change' or 'next'; got {self.target!r}.")
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from vime.borders import done, starts
 from vime.errors import InvalidSettings
 from vime.features import Standardiser, draw_seed, mlp
-from vime.spaces import make_encoder
+from vime.spaces import Encoder, make_encoder
 from vime.transitions import Observation, Transitions, map_observation
 
-ROWS = 256  # queries whose distances are held at a time, so that a long rollout needs no gigabytes
+ROWS = 128  # queries whose distances are held at a time, so that a long rollout needs no gigabytes
+GROUP = 32  # numbers of which the least is taken first, in the search for the smallest
 RUNNING, PREVIOUS, FORGOTTEN = 0, -1, -9  # tags of remembered rows: which episode they belong to
 
 
@@ -35,16 +36,25 @@ def flat_successors(batch: Transitions, device: str) -> Observation:
 class RandomEncoder(nn.Module):
     """Frozen random features of any observation, standardised by all that `update` saw.
 
+    Args:
+        encoder: its features go into the random layers, in place of those that fit the space.
+
     References: Seo et al. 2021, "State entropy maximization with random encoders", arXiv:2102.09430, section 4.
     """
 
-    def __init__(self, observation_space: Space, width: int, hidden: Sequence[int], seed: int) -> None:
+    def __init__(
+        self,
+        observation_space: Space,
+        width: int,
+        hidden: Sequence[int],
+        seed: int,
+        encoder: Encoder | None = None,
+    ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.encoder = make_encoder(observation_space, draw_seed(generator))
+        self.encoder = make_encoder(observation_space, draw_seed(generator)) if encoder is None else encoder
         self.standardise = Standardiser(self.encoder.features)
-        self.head = mlp((self.encoder.features, *hidden, width), generator)
-        self.requires_grad_(False)
+        self.head = mlp((self.encoder.features, *hidden, width), generator).requires_grad_(False)
 
     @torch.no_grad()
     def forward(self, obs: Observation) -> Float[Tensor, "n w"]:
@@ -56,20 +66,54 @@ class RandomEncoder(nn.Module):
         self.standardise.update(self.encoder.encode(obs))
 
 
+def smallest(values: Float[Tensor, "*c n m"], k: int) -> Int[Tensor, "*c n k"]:
+    """Returns where each row has its `k` smallest numbers, in no order.
+
+    Long rows are cut into groups first: the smallest numbers lie in the groups whose least ones are smallest.
+    """
+    groups = values.shape[-1] // GROUP
+    if groups <= 4 * k:
+        return values.topk(k, -1, largest=False, sorted=False).indices
+    cut = groups * GROUP
+    least = values[..., :cut].unflatten(-1, (GROUP, groups)).amin(-2)  # far apart: fast over what lies side by side
+    chosen = least.topk(k, -1, largest=False, sorted=False).indices
+    columns = (chosen.unsqueeze(-1) + groups * torch.arange(GROUP, device=values.device)).flatten(-2)
+    if cut < values.shape[-1]:
+        rest = torch.arange(cut, values.shape[-1], device=values.device)
+        columns = torch.cat([columns, rest.expand(*columns.shape[:-1], -1)], -1)
+    within = values.gather(-1, columns).topk(k, -1, largest=False, sorted=False).indices
+    return columns.gather(-1, within)
+
+
 def nearest(
-    queries: Float[Tensor, "*c n w"], rows: Float[Tensor, "*c m w"], allowed: Bool[Tensor, "*c n m"], k: int
+    queries: Float[Tensor, "*c n w"],
+    rows: Float[Tensor, "*c m w"],
+    allowed: Bool[Tensor, "..."] | None,
+    k: int,
+    itself: Int[Tensor, "*c n"] | None = None,
 ) -> Float[Tensor, "*c n k"]:
-    """Returns the distances from each query to its `k` nearest allowed rows, rising; infinite where there are fewer."""
+    """Returns the distances from each query to its `k` nearest allowed rows, rising; infinite where there are fewer.
+
+    Args:
+        allowed: which rows count, for all queries `(*c, 1, m)` or for each `(*c, n, m)`; all of them where left out.
+        itself: the row that is the query itself and does not count.
+    """
     missing = k - rows.shape[-2]
     if missing > 0:
         rows = torch.cat([rows, rows.new_zeros(*rows.shape[:-2], missing, rows.shape[-1])], -2)
+        if allowed is None:
+            allowed = torch.ones(*rows.shape[:-2], 1, rows.shape[-2] - missing, dtype=torch.bool, device=rows.device)
         allowed = torch.cat([allowed, allowed.new_zeros(*allowed.shape[:-1], missing)], -1)
     # found by a matrix product, which is fast, then measured by differences: equal vectors are at distance zero
-    half = 0.5 * rows.square().sum(-1).unsqueeze(-2) - queries @ rows.mT
-    found = half.masked_fill_(~allowed, torch.inf).topk(k, -1, largest=False, sorted=False).indices
+    half = (-queries @ rows.mT).add_(0.5 * rows.square().sum(-1).unsqueeze(-2))
+    if allowed is not None:
+        half = half.masked_fill_(~allowed, torch.inf)
+    if itself is not None:
+        half = half.scatter_(-1, itself.unsqueeze(-1), torch.inf)
+    found = smallest(half, k)
     near = torch.take_along_dim(rows.unsqueeze(-3), found.unsqueeze(-1), -2)
     gaps = (near - queries.unsqueeze(-2)).square().sum(-1).sqrt()
-    return gaps.masked_fill(~allowed.gather(-1, found), torch.inf).sort(-1).values
+    return gaps.masked_fill(half.gather(-1, found).isposinf(), torch.inf).sort(-1).values
 
 
 class EpisodicMemory:

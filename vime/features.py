@@ -1,17 +1,16 @@
-"""Trainable features of any observation, and heads that predict actions and successors from them."""
+"""Trainable features of any observation."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from math import prod
+from typing import Any
 
-import numpy as np
 import torch
-from gymnasium import Space, spaces
-from jaxtyping import Float, Int, Shaped
+from gymnasium import Space
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vime.spaces import CHUNK, FlatEncoder, ImageEncoder, OneHotEncoder, make_action_encoder, make_encoder
+from vime.spaces import CHUNK, DictEncoder, Encoder, FlatEncoder, ImageEncoder, OneHotEncoder, make_encoder
 from vime.transitions import Observation, map_observation
 
 CLIP = 10.0  # standardised numbers beyond this many deviations are cut
@@ -48,10 +47,10 @@ def minibatches(
 ) -> Iterator[Int[Tensor, " m"]]:
     """Yields the indices of minibatches that go `passes` times over `n` rows, each time in a new order.
 
-    A pass is cut into equal parts of at most `size` rows.
+    A pass is cut into equal parts of at most `size` rows; where there is no row, there is none.
     """
     parts = -(-n // size)
-    for _ in range(passes):
+    for _ in range(passes if n else 0):
         order = torch.randperm(n, generator=generator, device=generator.device).to(device)
         yield from order.tensor_split(parts)
 
@@ -89,19 +88,19 @@ class Standardiser(nn.Module):
 
 
 class Flat(nn.Module):
-    """The numbers of an array, standardised by all that was seen."""
+    """The numbers of an array, or the features that an encoder gives, standardised by all that was seen."""
 
-    def __init__(self, encoder: FlatEncoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.features = encoder.features
         self.encoder = encoder
         self.standardise = Standardiser(encoder.features)
 
-    def update(self, obs: Tensor) -> None:
+    def update(self, obs: Observation) -> None:
         """Advances the statistics."""
         self.standardise.update(self.encoder.encode(obs))
 
-    def forward(self, obs: Tensor) -> Float[Tensor, "n d"]:
+    def prepare(self, obs: Observation) -> Float[Tensor, "n d"]:
         """Returns the standardised numbers."""
         return self.standardise(self.encoder.encode(obs))
 
@@ -117,7 +116,7 @@ class Fixed(nn.Module):
     def update(self, obs: Tensor) -> None:
         """Does nothing."""
 
-    def forward(self, obs: Tensor) -> Float[Tensor, "n d"]:
+    def prepare(self, obs: Tensor) -> Float[Tensor, "n d"]:
         """Returns the indicators."""
         return self.encoder.encode(obs)
 
@@ -160,7 +159,7 @@ class FeatureNet(nn.Module):
         generator: source of the starting weights; the global random state is not touched.
         depth: hidden layers of this many features.
         hidden: their widths, where they differ from `width`; `depth` is then without effect.
-        normalise: bring every output vector to mean 0 and deviation 1, so that features cannot collapse or explode.
+        encoder: takes the place of all that comes before the layers; its features are standardised, not trained.
 
     Raises:
         UnsupportedSpace: the space is of another kind.
@@ -174,20 +173,24 @@ class FeatureNet(nn.Module):
         depth: int = 1,
         *,
         hidden: Sequence[int] | None = None,
-        normalise: bool = False,
+        encoder: Encoder | None = None,
     ) -> None:
         super().__init__()
-        self.keys = tuple(observation_space.spaces) if isinstance(observation_space, spaces.Dict) else None
-        encoder = make_encoder(observation_space, draw_seed(generator))
-        parts = [_part(part) for part in (encoder.parts if self.keys is not None else [encoder])]  # type: ignore[union-attr]
+        self.keys: tuple[str, ...] | None = None
+        if encoder is not None:
+            parts = [Flat(encoder)]
+        else:
+            built = make_encoder(observation_space, draw_seed(generator))
+            self.keys = built.keys if isinstance(built, DictEncoder) else None
+            parts = [_part(part) for part in (built.parts if isinstance(built, DictEncoder) else [built])]
         self.parts = nn.ModuleList(parts)
+        self.images = tuple(i for i, part in enumerate(parts) if isinstance(part, Image))
         hidden = (width,) * depth if hidden is None else hidden
         self.head = mlp((sum(part.features for part in parts), *hidden, width), generator)
         self.width = width
-        self.normalise = normalise
 
-    def _split(self, obs: Observation) -> list[Tensor]:
-        return [obs] if self.keys is None else [obs[key] for key in self.keys]  # type: ignore[list-item, index]
+    def _split(self, obs: Observation) -> list[Any]:
+        return [obs] if self.keys is None else [obs[key] for key in self.keys]  # type: ignore[index]
 
     @torch.no_grad()
     def update(self, obs: Observation) -> None:
@@ -195,101 +198,51 @@ class FeatureNet(nn.Module):
         for part, values in zip(self.parts, self._split(obs), strict=True):
             part.update(values)  # type: ignore[operator]
 
+    @torch.no_grad()
+    def prepare(self, obs: Observation) -> Observation:
+        """Returns what `run` takes of `n` observations, all that is not learned done: so it is done once for a fit.
+
+        Numbers and indicators are joined in one tensor; where there are images too, they stay as they are, by number.
+        """
+        split = self._split(obs)
+        vectors = [part.prepare(x) for part, x in zip(self.parts, split, strict=True) if not isinstance(part, Image)]  # type: ignore[operator]
+        joined = torch.cat(vectors, 1) if len(vectors) > 1 else vectors[0] if vectors else None
+        if not self.images:
+            return joined  # type: ignore[return-value]
+        rest = {} if joined is None else {"": joined}
+        return rest | {str(i): split[i] for i in self.images}
+
+    def run(self, prepared: Observation) -> Float[Tensor, "n w"]:
+        """Returns the features of `n` prepared observations, through which gradients flow."""
+        if isinstance(prepared, dict):
+            seen = [self.parts[i](prepared[str(i)]) for i in self.images]
+            prepared = torch.cat([prepared[""], *seen] if "" in prepared else seen, 1)
+        return self.head(prepared)
+
+    def run_both(self, one: Observation, two: Observation) -> tuple[Float[Tensor, "n w"], Float[Tensor, "n w"]]:
+        """Returns what `run` does of two batches of `n` prepared observations each, in one go."""
+        joined = {k: torch.cat([one[k], two[k]]) for k in one} if isinstance(one, dict) else torch.cat([one, two])  # type: ignore[index, list-item]
+        first, second = self.run(joined).chunk(2)
+        return first, second
+
     def forward(self, obs: Observation) -> Float[Tensor, "n w"]:
         """Returns the features of `n` observations, through which gradients flow."""
-        joined = torch.cat([part(x) for part, x in zip(self.parts, self._split(obs), strict=True)], 1)
-        out = self.head(joined)
-        return F.layer_norm(out, (self.width,), eps=1e-5) if self.normalise else out
+        return self.run(self.prepare(obs))
 
     @torch.no_grad()
-    def encode(self, obs: Observation) -> Float[Tensor, "n w"]:
-        """Returns the features without gradients, a few hundred observations at a time where they are images."""
-        n = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
-        if n <= CHUNK or not any(isinstance(part, Image) for part in self.parts):
-            return self.forward(obs)
+    def apply_to(self, prepared: Observation) -> Float[Tensor, "n w"]:
+        """Returns what `run` does, without gradients; a few hundred observations at a time where they are images."""
+        n = len(next(iter(prepared.values())) if isinstance(prepared, dict) else prepared)
+        if n <= CHUNK or not self.images:
+            return self.run(prepared)
         starts = range(0, n, CHUNK)
-        return torch.cat([self.forward(map_observation(lambda x, i=i: x[i : i + CHUNK], obs)) for i in starts])
+        return torch.cat([self.run(map_observation(lambda x, i=i: x[i : i + CHUNK], prepared)) for i in starts])
 
+    def encode(self, obs: Observation) -> Float[Tensor, "n w"]:
+        """Returns the features of `n` observations, without gradients."""
+        return self.apply_to(self.prepare(obs))
 
-class Actions(nn.Module):
-    """Actions of one space as network inputs and as targets: indicators, or numbers brought to [-1, 1].
-
-    `features` is the length of both. Boxes without bounds are taken as they are, cut at ±10.
-    """
-
-    centre: Tensor
-    reach: Tensor
-
-    def __init__(self, action_space: Space) -> None:
-        super().__init__()
-        self.encoder = make_action_encoder(action_space)
-        self.features = self.encoder.features
-        self.counts: list[int] = []
-        self.binary = isinstance(action_space, spaces.MultiBinary)
-        centre, reach = np.zeros(self.features), np.ones(self.features)
-        if isinstance(self.encoder, OneHotEncoder):
-            self.counts = self.encoder.counts.tolist()
-        elif isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.number):
-            low, high = (
-                np.asarray(bound, np.float64).reshape(prod(action_space.shape))
-                for bound in (action_space.low, action_space.high)
-            )
-            bounded = np.isfinite(low) & np.isfinite(high) & (high > low)
-            centre[bounded] = (high + low)[bounded] / 2
-            reach[bounded] = (high - low)[bounded] / 2
-        self.register_buffer("centre", torch.as_tensor(centre, dtype=torch.float32), persistent=False)
-        self.register_buffer("reach", torch.as_tensor(reach, dtype=torch.float32), persistent=False)
-
-    def encode(self, action: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n a"]:
-        """Returns what stands for `n` actions in a network's input."""
-        numbers = self.encoder.encode(action)
-        return numbers if self.counts else ((numbers - self.centre) / self.reach).clamp(-CLIP, CLIP)
-
-    def likely(self, guess: Float[Tensor, "n a"]) -> Float[Tensor, "n a"]:
-        """Returns guesses as inputs of a network: probabilities of discrete parts, numbers as they are."""
-        if self.binary:
-            return guess.sigmoid()
-        return torch.cat([part.softmax(1) for part in guess.split(self.counts, 1)], 1) if self.counts else guess
-
-    def loss(self, guess: Float[Tensor, "n a"], action: Shaped[Tensor, "n ..."]) -> Float[Tensor, " n"]:
-        """Returns how wrong each guess is: nats summed over discrete parts, else half the squared error summed."""
-        target = self.encode(action)
-        if self.binary:
-            return F.binary_cross_entropy_with_logits(guess, target, reduction="none").sum(1)
-        if not self.counts:
-            return 0.5 * (guess - target).square().sum(1)
-        parts = zip(guess.split(self.counts, 1), target.split(self.counts, 1), strict=True)
-        nats = [-(F.log_softmax(logits, 1) * hot).sum(1) for logits, hot in parts]
-        return torch.stack(nats).sum(0)
-
-
-class InverseModel(nn.Module):
-    """Guesses the action from the features before and after it, for any action space."""
-
-    def __init__(self, width: int, action_space: Space, hidden: Sequence[int], generator: torch.Generator) -> None:
-        super().__init__()
-        self.actions = Actions(action_space)
-        self.net = mlp((2 * width, *hidden, self.actions.features), generator)
-
-    def forward(self, before: Float[Tensor, "n w"], after: Float[Tensor, "n w"]) -> Float[Tensor, "n a"]:
-        """Returns logits of discrete actions, or the numbers of continuous ones in units of their range."""
-        return self.net(torch.cat([before, after], 1))
-
-    def loss(
-        self, before: Float[Tensor, "n w"], after: Float[Tensor, "n w"], action: Shaped[Tensor, "n ..."]
-    ) -> Float[Tensor, " n"]:
-        """Returns the error of each guess, as `Actions.loss`."""
-        return self.actions.loss(self(before, after), action)
-
-
-class ForwardModel(nn.Module):
-    """Predicts the features after an action, as a change of those before it."""
-
-    def __init__(self, width: int, action_space: Space, hidden: Sequence[int], generator: torch.Generator) -> None:
-        super().__init__()
-        self.actions = Actions(action_space)
-        self.net = mlp((width + self.actions.features, *hidden, width), generator)
-
-    def forward(self, before: Float[Tensor, "n w"], action: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n w"]:
-        """Returns the predicted features of the successors."""
-        return before + self.net(torch.cat([before, self.actions.encode(action)], 1))
+    def freeze(self) -> None:
+        """Takes the layers, and the convolutions of images, out of training; an encoder that was given stays as is."""
+        for part in (self.head, *(self.parts[i] for i in self.images)):
+            part.requires_grad_(False)

@@ -11,11 +11,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vime.errors import InvalidSettings
-from vime.features import Standardiser, minibatches
-from vime.spaces import make_encoder
+from vime.features import Flat, Standardiser, minibatches
+from vime.spaces import Encoder, make_encoder
 from vime.transitions import Observation, Transitions, map_observation
 
 GENTLE = 10.0  # largest norm of a gradient: the first batches of a new region must not throw the networks about
+TINY = 1e-6  # keeps the norm of a gradient from dividing by zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +25,18 @@ class LearnedSettings:
 
     hidden: tuple[int, ...] = (64,)
     """Width of each hidden layer of every network."""
-    passes: int = 2
+    passes: int = 1
     """How many times a fit goes over the new transitions."""
     minibatch: int = 256
     """Transitions per gradient step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Step size of Adam."""
     seed: int = 0
     """Seed of everything random in the bonus."""
     device: str = "cpu"
     """Where the networks live."""
+    encoder: Encoder | None = None
+    """Turns observations into features that the networks start from; by default what fits the space."""
 
     def __post_init__(self) -> None:
         for name in ("passes", "minibatch"):
@@ -66,12 +69,12 @@ def moves(batch: Transitions, device: str) -> Moves:
 class Encoded(nn.Module):
     """Fixed features of observations, standardised by all that was seen: numbers as they are, random convolutions.
 
-    Small vectors, so that a model can keep and predict them.
+    Small vectors, so that a model can keep and predict them. With `encoder`, its features take their place.
     """
 
-    def __init__(self, observation_space: gymnasium.Space, seed: int) -> None:
+    def __init__(self, observation_space: gymnasium.Space, seed: int, encoder: Encoder | None = None) -> None:
         super().__init__()
-        self.encoder = make_encoder(observation_space, seed)
+        self.encoder = make_encoder(observation_space, seed) if encoder is None else encoder
         self.features = self.encoder.features
         self.standardise = Standardiser(self.features)
 
@@ -89,6 +92,9 @@ class Encoded(nn.Module):
 class Trainer:
     """Networks with their optimiser and generator.
 
+    The weights that are trained lie in one vector, of which the networks hold views: an update is then a few operations
+    however many layers there are.
+
     Args:
         nets: moved to the device of the settings; those without gradients are kept and saved, not trained.
         settings: passes, size of the minibatches, step size, seed and device.
@@ -97,8 +103,13 @@ class Trainer:
     def __init__(self, nets: Mapping[str, nn.Module], settings: LearnedSettings) -> None:
         self.nets = nn.ModuleDict(nets).to(settings.device)
         self.settings = settings
-        self.trained = [p for p in self.nets.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(self.trained, lr=settings.learning_rate, fused=True)
+        fixed = {id(p) for part in self.nets.modules() if isinstance(part, Encoded | Flat) for p in part.parameters()}
+        self.trained = [p for p in self.nets.parameters() if p.requires_grad and id(p) not in fixed]
+        self.vector = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in self.trained]))
+        parts = self.vector.detach().split([p.numel() for p in self.trained])
+        for parameter, part in zip(self.trained, parts, strict=True):
+            parameter.data = part.view_as(parameter)
+        self.optimiser = torch.optim.Adam([self.vector], lr=settings.learning_rate, fused=True)
         self.generator = torch.Generator(settings.device).manual_seed(settings.seed + 1)
 
     def fit(self, n: int, losses: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, float]:
@@ -108,20 +119,19 @@ class Trainer:
             losses: the parts of the loss, to be added up, of the rows at these indices.
         """
         s = self.settings
-        totals: dict[str, Tensor] = {}
-        steps = 0
+        history: list[Tensor] = []
+        names: list[str] = []
         for index in minibatches(n, s.minibatch, s.passes, self.generator, s.device):
             with torch.enable_grad():
                 parts = losses(index)
-                loss = torch.stack(list(parts.values())).sum()
-                self.optimiser.zero_grad()
-                loss.backward()
-            nn.utils.clip_grad_norm_(self.trained, GENTLE)
+                values = torch.stack(list(parts.values()))
+                slopes = torch.autograd.grad(values.sum(), self.trained, materialize_grads=True)
+            slope = torch.cat([part.reshape(-1) for part in slopes])
+            self.vector.grad = slope.mul_((GENTLE / (slope.norm() + TINY)).clamp_(max=1.0))
             self.optimiser.step()
-            steps += 1
-            for name, value in parts.items():
-                totals[name] = totals.get(name, torch.zeros((), device=s.device)) + value.detach()
-        return {name: float(value) / steps for name, value in totals.items()}
+            history.append(values.detach())
+            names = list(parts)
+        return dict(zip(names, torch.stack(history).mean(0).tolist(), strict=True)) if history else {}
 
     def noise(self, *shape: int) -> Tensor:
         """Returns standard normal numbers from the generator, on the device of the networks."""

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vime.errors import InvalidSettings
+from vime.errors import InvalidSettings, check_kinds
 
 TINY = 1e-12
 FEW = 8  # bonuses whose spread is better than no measure at all
@@ -73,8 +73,7 @@ class Scaling:
     """How many batches the rule `median` remembers."""
 
     def __post_init__(self) -> None:
-        if self.rule not in ("deviation", "quantile", "median", "none"):
-            raise InvalidSettings(f"`rule` must be deviation, quantile, median or none; got {self.rule!r}.")
+        check_kinds("The scaling of a bonus", self)
         if not 0 < self.quantile < 1:
             raise InvalidSettings(f"`quantile` must lie between 0 and 1; got {self.quantile}.")
         if self.window < 1:
@@ -88,7 +87,8 @@ class Yardstick:
 
     The history is made of batches, each measured whole at a `commit`. The first batch is left out of it, for it comes
     from a model that has learned nothing yet. Where there is no history, a batch that is large enough is measured by
-    itself; bonuses that come singly are measured by those before them, and pay nothing until there are enough.
+    itself; bonuses that come singly are measured by those before them, and pay nothing until there are enough. Batches
+    in which every bonus is zero, as some bonuses pay at first, are no measure of what follows, and are passed over.
     """
 
     def __init__(self, scaling: Scaling) -> None:
@@ -102,7 +102,10 @@ class Yardstick:
         """How many pending bonuses were measured last while there was no history, and their length."""
 
     def measure(self, raw: Float[Tensor, " n"]) -> float:
-        """Returns the length of `n` bonuses under the rule; not below a hundredth of their mean size."""
+        """Returns the length of `n` bonuses under the rule; not below a hundredth of their mean size.
+
+        Infinite where all are zero: they tell nothing about the size of those to come.
+        """
         if self.scaling.rule == "none" or len(raw) == 0:
             return 1.0
         raw = raw.double()
@@ -110,7 +113,8 @@ class Yardstick:
             length = raw.std(correction=0)
         else:
             length = raw.quantile(0.5 if self.scaling.rule == "median" else self.scaling.quantile)
-        return max(float(length), FLAT * float(raw.abs().mean()), TINY)
+        found = max(float(length), FLAT * float(raw.abs().mean()))
+        return found if found > TINY else math.inf
 
     def length(self, raw: Float[Tensor, " n"]) -> float:
         """Returns what to divide the bonuses `raw` by, as things stand; changes nothing.
@@ -122,8 +126,9 @@ class Yardstick:
             return 1.0
         if self.count == 0:
             waiting, length = self.provisional
-            return length if waiting >= len(raw) or len(raw) < FEW else self.measure(raw)
-        now = [self.measure(raw)] if len(raw) >= MEASURABLE else []
+            known = waiting >= len(raw) and length < math.inf
+            return length if known or len(raw) < FEW else self.measure(raw)
+        now = [found for found in [self.measure(raw)] if found < math.inf] if len(raw) >= MEASURABLE else []
         if self.scaling.rule == "median":
             recent = [*self.recent, *now][-self.scaling.window :]
             return sum(recent) / len(recent)
@@ -139,11 +144,11 @@ class Yardstick:
                 self.provisional = (waiting, self.measure(self.pending[0]))
 
     def commit(self) -> None:
-        """Measures what is pending, and takes it into the history as one batch, unless it is the first."""
+        """Measures what is pending, and takes it into the history as one batch, unless it is the first or all zero."""
         if not self.pending:
             return
-        if self.started:
-            length = self.measure(torch.cat(self.pending))
+        length = self.measure(torch.cat(self.pending)) if self.started else math.inf
+        if length < math.inf:
             self.total += length
             self.count += 1
             self.recent = [*self.recent, length][-self.scaling.window :]

@@ -16,6 +16,7 @@ from vime.transitions import Observation
 IMAGE_FEATURES = 64
 CHANNELS = (16, 32, 32)  # of the convolutions; a fourth and later one keeps the last
 COARSE, FINE = 40, 10  # sides in pixels above which a convolution strides by 4 and by 2
+SMALLEST_MAP = 3  # pixels on the shorter side below which no convolution makes it
 LARGEST_MAP = 12  # pixels on the shorter side that the last, linear layer may still see
 SMALLEST_IMAGE = 5  # pixels on the shorter side of a float array that passes for an image
 MOST_CHANNELS = 16  # of a float array that passes for an image
@@ -24,6 +25,10 @@ CHUNK = 256  # images encoded at a time, so that a long rollout needs no gigabyt
 SUPPORTED = {
     "observation": "Box, Discrete, MultiDiscrete, MultiBinary and a Dict of these are",
     "action": "Box, Discrete, MultiDiscrete and MultiBinary are",
+}
+CONVERTERS = {
+    "observation": "gymnasium.wrappers.FlattenObservation or TransformObservation",
+    "action": "gymnasium.wrappers.TransformAction",
 }
 
 
@@ -131,16 +136,18 @@ class ImageEncoder(nn.Module):
         height, width = (shape[axis] for axis in self.axes)
         channels = prod(shape) // (height * width)
         generator = torch.Generator().manual_seed(seed)
-        self.layers: list[tuple[int, int]] = []  # (stride, padding) of every convolution
+        self.strides: list[int] = []
         self.weights = nn.ParameterList()
-        while len(self.layers) < len(CHANNELS) or min(height, width) > LARGEST_MAP:
+        while (len(self.strides) < len(CHANNELS) and min(height, width) > SMALLEST_MAP) or min(
+            height, width
+        ) > LARGEST_MAP:
             side = min(height, width)
             stride = 4 if side > COARSE else 2 if side >= FINE else 1
-            kernel, padding = (2 * stride, 0) if stride > 1 else (3, 1)
-            out = CHANNELS[min(len(self.layers), len(CHANNELS) - 1)]
+            kernel = 2 * stride if stride > 1 else 3
+            out = CHANNELS[min(len(self.strides), len(CHANNELS) - 1)]
             self.weights.append(_orthogonal((out, channels, kernel, kernel), generator))
-            self.layers.append((stride, padding))
-            height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
+            self.strides.append(stride)
+            height, width = ((side - kernel) // stride + 1 for side in (height, width))
             channels = out
         self.weights.append(_orthogonal((features, channels * height * width), generator))
 
@@ -158,8 +165,8 @@ class ImageEncoder(nn.Module):
         images = flat.reshape(-1, *self.shape).movedim([axis + 1 for axis in self.axes], [-2, -1])
         hidden = images.flatten(1, -3) if images.ndim > 3 else images.unsqueeze(1)
         hidden = hidden.contiguous().float() * self.scale  # contiguous: three times as fast on a processor
-        for weight, (stride, padding) in zip(self.weights, self.layers, strict=False):
-            hidden = F.relu(F.conv2d(hidden, weight, stride=stride, padding=padding))
+        for weight, stride in zip(self.weights, self.strides, strict=False):
+            hidden = F.relu(F.conv2d(hidden, weight, stride=stride))
         return F.layer_norm(F.linear(hidden.flatten(1), self.weights[-1]), (self.features,), eps=1e-12)
 
     def fit(self, observations: Observation, budget: int) -> dict[str, float]:
@@ -223,7 +230,7 @@ def is_image(space: Space) -> bool:
     return len(space.shape) == 3 and channels <= MOST_CHANNELS and np.issubdtype(space.dtype, np.floating)
 
 
-def _simple_encoder(space: Space, role: str) -> FlatEncoder | OneHotEncoder:
+def _simple_encoder(space: Space, role: str, entry: str | None = None) -> FlatEncoder | OneHotEncoder:
     if isinstance(space, spaces.Discrete):
         return OneHotEncoder(np.array([space.n]), np.array([space.start]))
     if isinstance(space, spaces.MultiDiscrete):
@@ -232,16 +239,18 @@ def _simple_encoder(space: Space, role: str) -> FlatEncoder | OneHotEncoder:
         if prod(space.shape) == 0:
             raise UnsupportedSpace(f"The {role} space {space} holds no number at all.")
         return FlatEncoder(prod(space.shape))
+    which = type(space).__name__ if entry is None else f"{type(space).__name__}, the entry {entry!r},"
     raise UnsupportedSpace(
-        f"{type(space).__name__} is no {role} space that a bonus serves; {SUPPORTED[role]}. Convert it with a wrapper."
+        f"{which} is no {role} space that a bonus serves; {SUPPORTED[role]}. Convert it with a wrapper, "
+        f"such as {CONVERTERS[role]}."
     )
 
 
-def _entry_encoder(space: Space, seed: int) -> FlatEncoder | OneHotEncoder | ImageEncoder:
+def _entry_encoder(space: Space, seed: int, entry: str | None = None) -> FlatEncoder | OneHotEncoder | ImageEncoder:
     if is_image(space):
         largest = float(np.abs(space.high).max())  # type: ignore[attr-defined]
         return ImageEncoder(space.shape, largest if 1 < largest < 1e6 else 1.0, seed)  # type: ignore[arg-type]
-    return _simple_encoder(space, "observation")
+    return _simple_encoder(space, "observation", entry)
 
 
 def make_encoder(space: Space, seed: int = 0) -> SpaceEncoder:
@@ -263,7 +272,7 @@ def make_encoder(space: Space, seed: int = 0) -> SpaceEncoder:
             )
     if not space.spaces:
         raise UnsupportedSpace("The observation space is a Dict without entries.")
-    return DictEncoder({key: _entry_encoder(part, seed + i) for i, (key, part) in enumerate(space.spaces.items())})
+    return DictEncoder({key: _entry_encoder(part, seed + i, key) for i, (key, part) in enumerate(space.spaces.items())})
 
 
 def make_action_encoder(space: Space) -> FlatEncoder | OneHotEncoder:

@@ -107,6 +107,8 @@ class Transitions:
         Raises:
             InvalidData: not one of them is valid.
         """
+        if self.valid.all():
+            return self._map(lambda tensor: tensor.flatten(0, 1).unsqueeze(1))
         return self._map(lambda tensor: tensor[self.valid].unsqueeze(1))
 
     def check_finite(self, first_step: int = 0) -> None:

@@ -1,18 +1,23 @@
 """Exact episodic visit counts of keys, without a loop over steps."""
 
 from copy import deepcopy
+from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import Space
 from jaxtyping import Bool, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from vime.features import Standardiser
 from vime.spaces import FlatEncoder, is_image, make_encoder
 from vime.transitions import Observation
 
-LARGEST = 2**31
+LARGEST = 2**62  # weights of the hash
+ROWS = 64  # observations hashed at a time: what is in between stays in the cache
+PIXELS = 4  # bytes that are hashed as one word
 
 
 def ranks(keys: Int[Tensor, "n k"]) -> Int[Tensor, " n"]:
@@ -41,10 +46,9 @@ class Keys:
         self.weights: dict[Any, Tensor] = {}
         generator = torch.Generator().manual_seed(seed)
         for key, part in parts.items():
-            size = 1
-            for length in part.shape or ():
-                size *= length
-            self.weights[key] = torch.randint(-LARGEST, LARGEST, (size,), generator=generator).to(device)
+            size = prod(part.shape or ())
+            words = -(-size // PIXELS) if is_image(part) and part.dtype == np.uint8 else size
+            self.weights[key] = torch.randint(-LARGEST, LARGEST, (words,), generator=generator).to(device)
             if not is_image(part) and isinstance(make_encoder(part), FlatEncoder):
                 self.standardise[key] = Standardiser(size).to(device)
 
@@ -64,20 +68,26 @@ class Keys:
         for key, values in self._parts(obs).items():
             if key in self.standardise:
                 values = (self.standardise[key](values.float()) / self.cell).round()
+            elif values.dtype == torch.uint8:
+                values = F.pad(values, (0, -values.shape[1] % PIXELS)).contiguous().view(torch.int32)
             elif values.is_floating_point():
                 values = values.float().contiguous().view(torch.int32)
-            total = total + (values.long() * self.weights[key]).sum(1)  # wraps around, as a hash may
+            parts = [(part.long() * self.weights[key]).sum(1) for part in values.split(ROWS)]
+            total = total + torch.cat(parts)  # wraps around, as a hash may
         return total
 
     def state_dict(self) -> dict[str, Any]:
-        """Statistics and the hash's weights."""
+        """Statistics, the hash's weights, and the size of a cell."""
         return {
+            "cell": self.cell,
             "weights": {str(key): weight.clone() for key, weight in self.weights.items()},
             "statistics": {str(key): deepcopy(dict(part.state_dict())) for key, part in self.standardise.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
+        if state["cell"] != self.cell:  # the counts of other cells mean nothing here
+            raise ValueError(f"the cells are {self.cell} deviations wide, the saved ones {state['cell']}")
         for key, weight in self.weights.items():
             weight.copy_(state["weights"][str(key)])
         for key, part in self.standardise.items():

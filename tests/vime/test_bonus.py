@@ -34,6 +34,7 @@ SMALL |= {
 SMALL |= {name: {"hidden": (8,), "passes": 1, "minibatch": 16} for name in ("disagreement", "girm")}
 SMALL |= {name: {"hidden": (8,), "passes": 1, "minibatch": 16} for name in ("rnd", "ngu", "noveld", "lpm")}
 SMALL |= {name: {"hidden": (8,), "width": 4} for name in ("pseudo-counts", "re3", "rise", "revd")}
+SMALL["lpm"]["queue"] = 16
 SMALL |= {"counts": {}, "simhash": {"bits": 2}}
 OTHER: dict[str, dict[str, Any]] = {"counts": {"cell": 0.25}, "simhash": {"bits": 3}}  # than `hidden` decides the shape
 SEEDLESS = ("counts",)  # the seed only shuffles the names of the places

@@ -16,7 +16,6 @@ from vime.bonuses.mixture import Mixture
 from vime.bonuses.ride import Ride
 from vime.borders import starts
 from vime.elliptical import EllipticalMemory, elliptical
-from vime.features import Actions, FeatureNet, minibatches
 from vime.pairs import PairMemory
 from vime.visits import Visits, ranks
 
@@ -266,34 +265,19 @@ def test_what_is_wrong_with_a_mixture_is_said() -> None:
         vime.make_bonus("icm+e3b", BOX, MOVES, e3b={"rigde": 1.0})
 
 
-def test_actions_are_inputs_and_targets() -> None:
-    box = Actions(spaces.Box(np.array([0, -4], np.float32), np.array([2, 4], np.float32)))
-    assert box.encode(torch.tensor([[2.0, -2.0]])).tolist() == [[1.0, -0.5]]
-    assert box.loss(torch.tensor([[0.0, -0.5]]), torch.tensor([[2.0, -2.0]])).tolist() == [0.5]
-    two = Actions(spaces.MultiDiscrete([2, 4]))
-    torch.testing.assert_close(
-        two.loss(torch.zeros(1, 6), torch.tensor([[1, 3]])), torch.tensor([2.0, 4.0]).log().sum()[None]
-    )
-
-
-def test_minibatches_pass_over_every_row_once() -> None:
-    parts = list(minibatches(10, 4, 2, torch.Generator().manual_seed(0)))
-    assert len(parts) == 6
-    assert torch.cat(parts[:3]).sort().values.tolist() == list(range(10))
-
-
-def test_features_do_not_depend_on_the_unit_of_a_vector() -> None:
-    nets = [FeatureNet(BOX, 4, torch.Generator().manual_seed(0)) for _ in range(2)]
-    data = torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
-    for net, unit in zip(nets, (1.0, 1000.0), strict=True):
-        net.update(data * unit)
-    torch.testing.assert_close(nets[0](data), nets[1](data * 1000.0), rtol=1e-4, atol=1e-4)
-
-
 def test_e3b_remembers_for_life_where_asked_to() -> None:
     data = walk(10)
     data.terminated[9] = True
     for_life, episodic = E3b(BOX, MOVES, E3b.Settings(episodic=False)), E3b(BOX, MOVES)
     for bonus in (for_life, episodic):
+        bonus.learn(data)
         bonus.observe(data)
     assert for_life.reward(data).mean() < 0.6 * episodic.reward(data).mean()
+
+
+def test_exemplars_that_are_usual_earn_nothing() -> None:
+    bonus = Ex2(BOX, MOVES)
+    for seed in range(6):
+        bonus.learn(walk(64, 8, seed=seed))
+    past = bonus.reward(walk(64, 8, seed=9))
+    assert 0.2 < past.eq(0).float().mean() < 0.9

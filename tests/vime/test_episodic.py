@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 
 import vime
-from vime.episodic import EpisodicMemory, nearest, scattered
+from vime.episodic import EpisodicMemory, nearest, scattered, smallest
 
 VECTOR, ACTION = spaces.Box(-np.inf, np.inf, (2,), np.float64), spaces.Discrete(2)
 EPISODIC = ("pseudo-counts", "revd")
@@ -147,3 +147,32 @@ def test_revd_pays_sampled_transitions_by_the_episodes_of_all_environments() -> 
     earned = bonus.reward(sampled)
     assert earned.gt(0).all()
     assert earned.std() > 0
+
+
+def test_the_smallest_are_found_group_by_group_as_at_once() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for length in (5, 400, 1000, 1024):
+        values = torch.randn(7, length, generator=generator)
+        found = values.gather(1, smallest(values, 3)).sort(1).values
+        assert torch.equal(found, values.sort(1).values[:, :3])
+
+
+def test_a_query_that_is_a_row_itself_does_not_count() -> None:
+    rows = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+    found = nearest(rows, rows, None, 2, torch.arange(300))
+    gaps = torch.stack([(rows - row).norm(dim=1) for row in rows]).sort(1).values[:, 1:3]
+    torch.testing.assert_close(found, gaps)
+    allowed = (torch.arange(300) < 1).unsqueeze(0)
+    assert nearest(rows[:1], rows, allowed, 1, torch.arange(1)).isinf().all()
+
+
+@pytest.mark.parametrize("name", ["pseudo-counts", "ngu"])
+def test_pseudo_counts_may_go_by_what_the_agent_controls(name: str) -> None:
+    bonus, data = vime.make_bonus(name, VECTOR, ACTION, features="inverse"), walk()
+    bonus.observe(data)
+    assert "inverse_loss" in bonus.learn(data)
+    other = vime.make_bonus(name, VECTOR, ACTION, features="inverse", seed=1)
+    other.load_state_dict(bonus.state_dict())
+    assert torch.equal(bonus.reward(walk(seed=3)), other.reward(walk(seed=3)))
+    with pytest.raises(vime.InvalidSettings, match="features"):
+        vime.make_bonus(name, VECTOR, ACTION, features="learned")

@@ -118,5 +118,22 @@ def test_a_scaling_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
 def test_an_unknown_rule_is_refused() -> None:
     scaling = Scaling()
     object.__setattr__(scaling, "rule", "mean")  # the type checker of the tests would stop it on the usual way
-    with pytest.raises(vime.InvalidSettings, match="`rule` must be deviation, quantile, median or none; got 'mean'"):
+    with pytest.raises(vime.InvalidSettings, match=r"`rule` must be 'deviation', .* or 'none'; got 'mean'"):
         scaling.__post_init__()
+
+
+@pytest.mark.parametrize("rule", ["deviation", "quantile", "median"])
+@pytest.mark.parametrize("size", [1, 16, 64])
+def test_bonuses_that_begin_with_zeros_are_not_blown_up_afterwards(rule: Any, size: int) -> None:
+    yardstick = Yardstick(Scaling(rule=rule))
+    generator = torch.Generator().manual_seed(0)
+    paid = []
+    for batch in range(6):
+        for _ in range(128 // size):
+            raw = torch.rand(size, generator=generator) * (batch > 2)
+            paid.append(float((raw / yardstick.length(raw)).max()))
+            yardstick.observe(raw)
+        yardstick.commit()
+    assert max(paid) < 20
+    assert max(paid[-128 // size :]) > 1
+    assert yardstick.count == 3

@@ -64,7 +64,7 @@ def test_near_observations_share_a_hash_and_far_ones_do_not() -> None:
 def test_a_hash_is_the_signs_of_its_projections() -> None:
     bonus = vime.make_bonus("simhash", VECTOR, ACTION, bits=5)
     points = cloud(0).next_obs.flatten(0, 1)
-    signs = (points @ bonus.projections).numpy() > 0
+    signs = (points @ bonus.projections + bonus.offsets).numpy() > 0
     by_hand = [sum(1 << i for i, sign in enumerate(row) if sign) for row in signs]
     assert bonus._keys(points).tolist() == by_hand
 
@@ -108,13 +108,21 @@ def test_noveld_is_the_rise_of_the_distillation_error() -> None:
 
 
 def test_progress_is_paid_where_a_model_learns_and_not_for_noise() -> None:
-    learnt, noisy = (vime.make_bonus("lpm", VECTOR, ACTION, learning_rate=3e-3) for _ in range(2))
+    learnt, noisy = (vime.make_bonus("lpm", VECTOR, ACTION, learning_rate=3e-3, queue=512) for _ in range(2))
     progress: dict[str, list[float]] = {"learnt": [], "noisy": []}
     for i in range(25):
         for name, bonus, noise in (("learnt", learnt, False), ("noisy", noisy, True)):
             data = cloud(0, seed=i, noise=noise)
             progress[name].append(float(bonus.reward(data).mean()))
+            bonus.observe(data)
             bonus.learn(data)
     assert progress["learnt"][0] == 0
     assert np.mean(progress["learnt"][5:]) > 0.05
     assert abs(np.mean(progress["noisy"][5:])) < 0.3 * np.mean(progress["learnt"][5:])
+
+
+def test_planes_with_offsets_tell_distances_apart_and_planes_without_do_not() -> None:
+    offset, through = (vime.make_bonus("simhash", VECTOR, ACTION, offset=o) for o in (1.0, 0.0))
+    ray = torch.tensor([[1.0, -2.0, 0.5]]) * torch.tensor([[0.5], [1.0], [2.0]])
+    assert len(offset._keys(ray).unique()) == 3
+    assert len(through._keys(ray).unique()) == 1

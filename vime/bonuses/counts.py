@@ -12,12 +12,13 @@ from vime.counts import CountTable
 from vime.episodic import flat_successors, scattered
 from vime.errors import InvalidSettings
 from vime.normalise import Scaling
+from vime.saved import Saved
 from vime.spaces import make_action_encoder
 from vime.transitions import Observation, Transitions
 from vime.visits import Keys, ranks
 
 
-class Counts:
+class Counts(Saved):
     r"""One over the root of how often the successor was seen in all of training, this visit included.
 
     .. math:: r_t = 1 / \sqrt{N(s_{t+1})}
@@ -52,6 +53,7 @@ class Counts:
 
     settings: Any
     scaling: ClassVar[Scaling] = Scaling(squash=False)
+    parts: ClassVar[tuple[str, ...]] = ("table", "hash", "seen")
 
     def __init__(self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Any = None) -> None:
         self.settings = settings or self.Settings()
@@ -94,24 +96,3 @@ class Counts:
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Does nothing: counts advance as they are observed; returns `places`, how many keys are known."""
         return {"places": float(len(self.table.counts))}
-
-    def _hash_state(self) -> dict[str, Any]:
-        weights = {str(key): part.clone() for key, part in self.hash.weights.items()}
-        return {"cell": self.settings.cell, "statistics": self.hash.state_dict(), "weights": weights}
-
-    def _load_hash(self, state: dict[str, Any]) -> None:
-        if state["cell"] != self.settings.cell:
-            raise ValueError(f"the cells are {self.settings.cell} deviations wide, the saved ones {state['cell']}")
-        self.hash.load_state_dict(state["statistics"])
-        # the keys mean nothing under another hash
-        self.hash.weights = {key: state["weights"][str(key)].to(self.settings.device) for key in self.hash.weights}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Counts, grid, and how many observations there were."""
-        return {"table": self.table.state_dict(), "hash": self._hash_state(), "seen": self.seen}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self._load_hash(state["hash"])
-        self.table.load_state_dict(state["table"])
-        self.seen = int(state["seen"])

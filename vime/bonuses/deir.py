@@ -1,7 +1,7 @@
 """Discriminative episodic novelty: distance from what the episode saw, in features that tell true steps from false."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium
 import torch
@@ -9,16 +9,18 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from vime.actions import Actions
 from vime.borders import done, starts
 from vime.errors import InvalidSettings
-from vime.features import Actions, FeatureNet, mlp
+from vime.features import FeatureNet, mlp
 from vime.learned import LearnedSettings, Moves, Trainer, moves
 from vime.normalise import Scaling
 from vime.pairs import PairMemory
+from vime.saved import Saved
 from vime.transitions import Transitions
 
 
-class Deir:
+class Deir(Saved):
     r"""Episodic novelty, discounted where the way there was as new as the place itself.
 
     .. math:: r_t = \min_{i \le t} \frac{\|e_{t+1} - e_i\|^2}{\|h_t - h_{i-1}\| + \epsilon}
@@ -32,7 +34,7 @@ class Deir:
     References: Wan et al. 2023, "DEIR: Efficient and robust exploration through discriminative-model-based episodic
         intrinsic rewards", arXiv:2304.10770, equation 4.
 
-    Differs from the paper: no recurrent network; features of unit length; false successors come from the same batch and
+    Differs from the paper: no recurrent network; false successors come from the same batch and
         not from a queue of novel observations; an episode remembers its last `memory` steps.
     """
 
@@ -55,13 +57,14 @@ class Deir:
                 )
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("trainer", "memory")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
     ) -> None:
         self.settings = s = settings or self.Settings()
         generator = torch.Generator().manual_seed(s.seed)
-        self.net = FeatureNet(observation_space, s.width, generator, hidden=s.hidden, normalise=True)
+        self.net = FeatureNet(observation_space, s.width, generator, hidden=s.hidden, encoder=s.encoder)
         self.actions = Actions(action_space)
         self.judge = mlp((2 * s.width + self.actions.features, *s.hidden, 1), generator)
         self.trainer = Trainer({"features": self.net, "actions": self.actions, "judge": self.judge}, s)
@@ -93,22 +96,13 @@ class Deir:
         """Fits features and discriminator to the batch; returns `discriminator_loss`, in nats."""
         data = moves(batch.flat(), self.settings.device)
         self.net.update(data.obs)
-        return self.trainer.fit(len(data.action), lambda index: self._losses(data.take(index)))
+        ready = Moves(self.net.prepare(data.obs), self.actions.encode(data.action), self.net.prepare(data.next_obs))
+        return self.trainer.fit(len(ready.action), lambda index: self._losses(ready.take(index)))
 
-    def _losses(self, data: Moves) -> dict[str, Tensor]:
-        before, after = self.net(data.obs), self.net(data.next_obs)
-        action = self.actions.encode(data.action)
+    def _losses(self, ready: Moves) -> dict[str, Tensor]:
+        before, after = self.net.run_both(ready.obs, ready.next_obs)
         other = after.roll(1, 0)  # the minibatch is in random order
         differs = (other - after).detach().abs().sum(1) > 0
-        true, false = (self.judge(torch.cat([before, x, action], 1)).squeeze(1) for x in (after, other))
+        true, false = (self.judge(torch.cat([before, x, ready.action], 1)).squeeze(1) for x in (after, other))
         loss = F.softplus(-true).mean() + (F.softplus(false) * differs).sum() / differs.sum().clamp_min(1)
         return {"discriminator_loss": 0.5 * loss}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, statistics, optimiser, generator and memory."""
-        return {"trainer": self.trainer.state_dict(), "memory": self.memory.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.trainer.load_state_dict(state["trainer"])
-        self.memory.load_state_dict(state["memory"])

@@ -1,23 +1,25 @@
 """Disagreement of an ensemble about what comes next."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vime.actions import Actions
 from vime.ensemble import EnsembleMLP
 from vime.errors import InvalidSettings
-from vime.features import Actions, Standardiser
+from vime.features import Standardiser
 from vime.learned import Encoded, LearnedSettings, Trainer, moves
 from vime.normalise import Scaling
 from vime.replay import Pool
+from vime.saved import Saved
 from vime.transitions import Transitions
 
 
-class Disagreement:
+class Disagreement(Saved):
     r"""Variance of the predictions of `m` forward models, which fades where they have data, noise or not.
 
     .. math:: r_t = \frac1d \sum_{j=1}^d \mathrm{Var}_m\big[\hat f_m(x_t, a_t)_j\big]
@@ -50,13 +52,14 @@ class Disagreement:
                 raise InvalidSettings(f"`share` must lie in (0, 1]; got {self.share}.")
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("trainer", "pool")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
     ) -> None:
         self.settings = s = settings or self.Settings()
         generator = torch.Generator().manual_seed(s.seed)
-        self.encoded, self.actions = Encoded(observation_space, s.seed), Actions(action_space)
+        self.encoded, self.actions = Encoded(observation_space, s.seed, s.encoder), Actions(action_space)
         features, inputs = self.encoded.features, self.encoded.features + self.actions.features
         self.ensemble = EnsembleMLP(s.members, (inputs, *s.hidden, features), generator)
         self.changes = Standardiser(features)
@@ -96,12 +99,3 @@ class Disagreement:
             return {"forward_loss": self.ensemble.loss(x, self.changes(rows["change"]), rows["mask"]).sum()}
 
         return self.trainer.fit(n, losses)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Ensemble, statistics, pool, optimiser and generator."""
-        return {"trainer": self.trainer.state_dict(), "pool": self.pool.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.trainer.load_state_dict(state["trainer"])
-        self.pool.load_state_dict(state["pool"])

@@ -1,7 +1,7 @@
 """Elliptical episodic bonus: counts for continuous features."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium
 import torch
@@ -13,10 +13,13 @@ from vime.elliptical import EllipticalMemory
 from vime.errors import InvalidSettings
 from vime.inverse import InverseFeatures, InverseSettings
 from vime.normalise import Scaling
+from vime.saved import Saved
 from vime.transitions import Transitions
 
+SHORTEST = 1e-6  # features shorter than this are taken as of this length
 
-class E3b:
+
+class E3b(Saved):
     r"""How far the new features lie outside what the episode has seen, in the metric of its second moment.
 
     .. math:: r_t = \phi(s_{t+1})^\top C_t^{-1} \phi(s_{t+1}), \quad
@@ -28,8 +31,8 @@ class E3b:
 
     References: Henaff et al. 2022, "Exploration via elliptical episodic bonuses", arXiv:2210.05805, algorithm 1.
 
-    Differs from the paper: features are normalised to squared length one, so that lambda means the same everywhere;
-        the first observation of an episode is not taken in.
+    Differs from the paper: features are divided by their root mean square length over the latest fit, so that lambda
+        means the same for any features; the first observation of an episode is not taken in.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,7 @@ class E3b:
                 raise InvalidSettings(f"`ridge` must be positive; got {self.ridge}.")
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("features", "memory", "length")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
@@ -54,13 +58,15 @@ class E3b:
         self.settings = s = settings or self.Settings()
         self.features = InverseFeatures(observation_space, action_space, s, forward=False)
         self.memory = EllipticalMemory(s.width, s.ridge, s.device, s.episodic)
+        self.length = 1.0
+        """Root mean square length of the features over the latest fit; one before the first."""
 
     def _arrivals(self, batch: Transitions) -> Float[Tensor, "t b w"]:
-        return self.features.arrivals(batch) * self.settings.width**-0.5
+        return self.features.arrivals(batch) / self.length
 
     @torch.no_grad()
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
-        """Returns the novelty of every successor within its episode: at most 1 / `ridge`."""
+        """Returns the novelty of every successor within its episode."""
         novelty, _ = self.memory.ask(self._arrivals(batch), starts(batch))
         return torch.where(batch.valid, novelty.clamp_min(0).cpu(), 0.0)
 
@@ -71,13 +77,7 @@ class E3b:
 
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Fits the features to the batch; returns `inverse_loss`."""
-        return self.features.learn(batch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, statistics, optimiser, generator and memory."""
-        return {"features": self.features.state_dict(), "memory": self.memory.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.features.load_state_dict(state["features"])
-        self.memory.load_state_dict(state["memory"])
+        metrics = self.features.learn(batch)
+        squares = self.features.arrivals(batch).square().sum(2)[batch.valid.to(self.settings.device)]
+        self.length = max(float(squares.mean().sqrt()), SHORTEST)
+        return metrics

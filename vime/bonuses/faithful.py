@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import gymnasium
 import torch
@@ -54,7 +54,7 @@ class FaithfulVime:
         """Keep the factor 1/2 of the second-order expansion, which the release drops."""
         largest_gain: float = 1000.0
         """Gains are cut here."""
-        target: str = "next"
+        target: Literal["change", "next"] = "next"
         """Predict the `next` observation itself, or its `change`."""
         std: float = 0.5
         """Posterior deviation that every weight starts with."""
@@ -86,6 +86,17 @@ class FaithfulVime:
         """Where the model lives."""
 
         def __post_init__(self) -> None:
+            for name in ("samples", "updates", "minibatch", "capacity", "smallest_pool"):
+                if getattr(self, name) < 1:
+                    raise InvalidSettings(f"`{name}` must be at least 1; got {getattr(self, name)}.")
+            for name in ("noise_std", "std", "prior_std", "step_size", "learning_rate", "largest_gain"):
+                if not getattr(self, name) > 0:
+                    raise InvalidSettings(f"`{name}` must be positive; got {getattr(self, name)}.")
+            for name in ("mean_std", "divergence_weight"):
+                if not getattr(self, name) >= 0:
+                    raise InvalidSettings(f"`{name}` must not be negative; got {getattr(self, name)}.")
+            if any(width < 1 for width in self.hidden):
+                raise InvalidSettings(f"Every entry of `hidden` must be at least 1; got {self.hidden}.")
             if self.target not in ("change", "next"):
                 raise InvalidSettings(f"`target` must be 'change' or 'next'; got {self.target!r}.")
 

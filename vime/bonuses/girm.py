@@ -1,21 +1,23 @@
 """Generative intrinsic reward module: how badly a generative model of transitions rebuilds the successor."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vime.actions import Actions
 from vime.errors import InvalidSettings
-from vime.features import Actions, Standardiser, mlp
+from vime.features import Standardiser, mlp
 from vime.learned import Encoded, LearnedSettings, Moves, Trainer, moves
 from vime.normalise import Scaling
+from vime.saved import Saved
 from vime.transitions import Transitions
 
 
-class Girm:
+class Girm(Saved):
     r"""Error of a successor rebuilt from the action taken, mixed with the one that a variational encoder infers.
 
     .. math:: r_t = \tfrac{1}{2d} \|\hat x(s_t, \alpha a_t + (1 - \alpha) \hat a_t) - x_{t+1}\|^2, \quad
@@ -46,15 +48,18 @@ class Girm:
             super().__post_init__()
             if not 0 <= self.taken <= 1:
                 raise InvalidSettings(f"`taken` must lie in [0, 1]; got {self.taken}.")
+            if self.divergence_weight < 0:
+                raise InvalidSettings(f"`divergence_weight` must not be negative; got {self.divergence_weight}.")
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("trainer",)
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
     ) -> None:
         self.settings = s = settings or self.Settings()
         generator = torch.Generator().manual_seed(s.seed)
-        self.encoded, self.actions = Encoded(observation_space, s.seed), Actions(action_space)
+        self.encoded, self.actions = Encoded(observation_space, s.seed, s.encoder), Actions(action_space)
         d, a = self.encoded.features, self.actions.features
         self.changes = Standardiser(d)
         self.inference = mlp((2 * d, *s.hidden, 2 * a), generator)
@@ -103,11 +108,3 @@ class Girm:
             "divergence": self.settings.divergence_weight * divergence,
             "action_loss": self.actions.loss(mean, action).mean(),
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, statistics, optimiser and generator."""
-        return {"trainer": self.trainer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.trainer.load_state_dict(state["trainer"])

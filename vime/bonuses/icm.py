@@ -1,7 +1,7 @@
 """Curiosity of the intrinsic curiosity module: surprise in features of what the agent controls."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium
 import torch
@@ -10,10 +10,11 @@ from torch import Tensor
 
 from vime.inverse import InverseFeatures, InverseSettings
 from vime.normalise import Scaling
+from vime.saved import Saved
 from vime.transitions import Transitions
 
 
-class Icm:
+class Icm(Saved):
     r"""Error of a forward model in features that are learned by guessing the action.
 
     .. math:: r_t = \tfrac12 \|\hat\phi(\phi(s_t), a_t) - \phi(s_{t+1})\|^2
@@ -21,8 +22,8 @@ class Icm:
     References: Pathak et al. 2017, "Curiosity-driven exploration by self-supervised prediction", arXiv:1705.05363,
         equation 6.
 
-    Differs from the paper: features are normalised, so that their size cannot drift; continuous actions are guessed
-        with squared error; the models learn from whole batches and not alongside the policy.
+    Differs from the paper: continuous actions are guessed with squared error; the models learn from whole batches and
+        not alongside the policy.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Icm:
         """Settings of features, inverse and forward model."""
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("features",)
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
@@ -47,11 +49,3 @@ class Icm:
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Fits the models to the batch; returns `inverse_loss` and `forward_loss`."""
         return self.features.learn(batch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, statistics, optimiser and generator."""
-        return {"features": self.features.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.features.load_state_dict(state["features"])

@@ -1,7 +1,7 @@
 """Never give up: novelty in the episode, modulated by novelty over the whole of training."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import gymnasium
 import torch
@@ -13,10 +13,11 @@ from vime.distillation import Distillation, DistillationSettings
 from vime.episodic import flat_successors
 from vime.errors import InvalidSettings
 from vime.normalise import TINY, RunningMoments, Scaling
+from vime.saved import Saved
 from vime.transitions import Transitions
 
 
-class Ngu:
+class Ngu(Saved):
     r"""Episodic pseudo-count times a lifelong modulator from random network distillation.
 
     .. math:: r_t = r_t^{ep} \cdot \min\{\max\{\alpha_t, 1\}, L\}, \qquad \alpha_t = 1 + \frac{e_t - \mu_e}{\sigma_e}
@@ -33,6 +34,8 @@ class Ngu:
     class Settings(DistillationSettings):
         """Settings of distillation, memory and modulator."""
 
+        features: Literal["random", "inverse"] = "random"
+        """Of the pseudo-counts: fixed random ones, or those of an inverse model."""
         k: int = 10
         """How many neighbours are counted."""
         capacity: int = 1024
@@ -46,12 +49,14 @@ class Ngu:
                 raise InvalidSettings(f"`largest` must be at least 1; got {self.largest}.")
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("episodic", "distillation", "errors")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
     ) -> None:
         self.settings = s = settings or self.Settings()
-        kernel = PseudoCounts.Settings(k=s.k, capacity=s.capacity, hidden=s.hidden, seed=s.seed, device=s.device)
+        names = ("features", "k", "capacity", "hidden", "seed", "device", "encoder")
+        kernel = PseudoCounts.Settings(**{name: getattr(s, name) for name in names})
         self.episodic = PseudoCounts(observation_space, action_space, kernel)
         self.distillation = Distillation(observation_space, s)
         self.errors = RunningMoments((), s.device)
@@ -75,17 +80,3 @@ class Ngu:
         """Fits the predictor to the successors; returns `distillation_loss` and `distance`."""
         obs = flat_successors(batch.flat(), self.settings.device)
         return self.distillation.learn(obs) | self.episodic.learn(batch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Memory, networks and statistics."""
-        return {
-            "episodic": self.episodic.state_dict(),
-            "distillation": self.distillation.state_dict(),
-            "errors": self.errors.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.episodic.load_state_dict(state["episodic"])
-        self.distillation.load_state_dict(state["distillation"])
-        self.errors.load_state_dict(state["errors"])

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vime.normalise import Scaling
+from vime.spaces import make_action_encoder, make_encoder
 from vime.transitions import Transitions
 
 
@@ -28,6 +29,8 @@ class NoBonus:
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
     ) -> None:
         self.settings = settings or self.Settings()
+        make_encoder(observation_space)  # refuses what no bonus serves
+        make_action_encoder(action_space)
 
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
         """Returns zeros."""

@@ -1,7 +1,7 @@
 """Steps from the familiar to the novel."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium
 import torch
@@ -13,12 +13,13 @@ from vime.distillation import Distillation, DistillationSettings
 from vime.episodic import flat_successors
 from vime.errors import InvalidSettings
 from vime.normalise import Scaling
+from vime.saved import Saved
 from vime.spaces import make_action_encoder
 from vime.transitions import Transitions, map_observation
 from vime.visits import Keys, Visits
 
 
-class NovelD:
+class NovelD(Saved):
     r"""How much more novel the successor is than the state, on the first visit of the episode only.
 
     .. math:: r_t = \max(n(s_{t+1}) - \alpha\, n(s_t), 0) \cdot 1[N_{ep}(s_{t+1}) = 1], \qquad
@@ -50,6 +51,7 @@ class NovelD:
                 raise InvalidSettings(f"`cell` must be positive; got {self.cell}.")
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("distillation", "keys", "visits")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
@@ -87,13 +89,3 @@ class NovelD:
         obs = flat_successors(batch.flat(), self.settings.device)
         self.keys.update(obs)
         return self.distillation.learn(obs)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, statistics and visits."""
-        parts = {"distillation": self.distillation, "keys": self.keys, "visits": self.visits}
-        return {name: part.state_dict() for name, part in parts.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        for name, part in (("distillation", self.distillation), ("keys", self.keys), ("visits", self.visits)):
-            part.load_state_dict(state[name])

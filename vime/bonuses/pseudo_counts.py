@@ -1,7 +1,7 @@
 """Pseudo-counts of the running episode, by the nearest of where it has been."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import gymnasium
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 from vime.borders import done, starts
 from vime.episodic import EpisodicMemory, RandomEncoder, flat_successors, nearest, scattered
 from vime.errors import InvalidSettings
+from vime.inverse import InverseEncoder, InverseSettings
 from vime.normalise import TINY, RunningMoments, Scaling
 from vime.replay import Pool
-from vime.spaces import make_action_encoder
+from vime.saved import Saved
+from vime.spaces import Encoder, make_action_encoder
 from vime.transitions import Transitions
 
 
@@ -33,6 +35,8 @@ class NeighbourSettings:
     """Seed of the random encoder."""
     device: str = "cpu"
     """Where features are computed and compared."""
+    encoder: Encoder | None = None
+    """Turns observations into what the random layers start from; by default what fits the space."""
 
     def __post_init__(self) -> None:
         for name in ("k", "width", "capacity"):
@@ -42,7 +46,7 @@ class NeighbourSettings:
             raise InvalidSettings(f"Every entry of `hidden` must be at least 1; got {self.hidden}.")
 
 
-class PseudoCounts:
+class PseudoCounts(Saved):
     r"""One over the root of a soft count of how often the running episode was near the successor.
 
     .. math:: r_t = \Big(\sqrt{\sum_{i=1}^k K(d_i^2)} + c\Big)^{-1}, \qquad
@@ -64,6 +68,8 @@ class PseudoCounts:
     class Settings(NeighbourSettings):
         """Settings of memory and kernel; those of the kernel are the paper's."""
 
+        features: Literal["random", "inverse"] = "random"
+        """Distances in fixed random features, or in those of an inverse model, which keep what the agent controls."""
         k: int = 10
         """How many neighbours are counted."""
         capacity: int = 1024
@@ -79,20 +85,27 @@ class PseudoCounts:
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            if self.features not in ("random", "inverse"):
+                raise InvalidSettings(f"`features` must be random or inverse; got {self.features!r}.")
             for name in ("kernel", "floor", "most"):
                 if not getattr(self, name) > 0:
                     raise InvalidSettings(f"`{name}` must be positive; got {getattr(self, name)}.")
             if self.cluster < 0:
                 raise InvalidSettings(f"`cluster` must not be negative; got {self.cluster}.")
 
-    scaling: ClassVar[Scaling] = Scaling()
+    scaling: ClassVar[Scaling] = Scaling(squash=False)
+    parts = ("encoder", "memory", "recent", "squares")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
     ) -> None:
         self.settings = s = settings or self.Settings()
         make_action_encoder(action_space)  # refuses what no bonus serves
-        self.encoder = RandomEncoder(observation_space, s.width, s.hidden, s.seed).to(s.device)
+        if s.features == "inverse":
+            shared = {name: getattr(s, name) for name in ("width", "hidden", "seed", "device", "encoder")}
+            self.encoder = InverseEncoder(observation_space, action_space, InverseSettings(**shared))
+        else:
+            self.encoder = RandomEncoder(observation_space, s.width, s.hidden, s.seed, s.encoder).to(s.device)
         self.memory = EpisodicMemory(s.width, s.capacity, s.device)
         self.recent = Pool(s.capacity, {"features": s.width}, s.device)
         self.squares = RunningMoments((), s.device)
@@ -112,8 +125,7 @@ class PseudoCounts:
         marked = self._marked(batch)
         if scattered(batch) and len(self.recent):
             rows = self.recent.rows()["features"]
-            allowed = torch.ones(batch.valid.numel(), len(rows), dtype=torch.bool, device=s.device)
-            distances = nearest(marked[0].flatten(0, 1), rows, allowed, s.k).view(*batch.shape, -1)
+            distances = nearest(marked[0].flatten(0, 1), rows, None, s.k).view(*batch.shape, -1)
         else:
             distances = self._distances(*marked)
         squares = distances.square()
@@ -137,21 +149,6 @@ class PseudoCounts:
         self.memory.advance(features, begins, valid, done(batch)[-1].to(self.settings.device))
 
     def learn(self, batch: Transitions) -> dict[str, float]:
-        """Does nothing: the memory advances as it observes; returns `distance`, the mean one to a neighbour."""
-        return {"distance": float(self.squares.mean.sqrt())}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Encoder with its statistics, memories, and the mean distance."""
-        return {
-            "encoder": {name: value.clone() for name, value in self.encoder.state_dict().items()},
-            "memory": self.memory.state_dict(),
-            "recent": self.recent.state_dict(),
-            "squares": self.squares.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.encoder.load_state_dict(state["encoder"])
-        self.memory.load_state_dict(state["memory"])
-        self.recent.load_state_dict(state["recent"])
-        self.squares.load_state_dict(state["squares"])
+        """Fits the features, where they are learned; returns `distance`, the mean one to a neighbour."""
+        learned = self.encoder.learn(batch) if isinstance(self.encoder, InverseEncoder) else {}
+        return {"distance": float(self.squares.mean.sqrt())} | learned

@@ -12,11 +12,12 @@ from vime.bonuses.pseudo_counts import NeighbourSettings
 from vime.episodic import ROWS, RandomEncoder, flat_successors, nearest, scattered
 from vime.normalise import Scaling
 from vime.replay import Pool
+from vime.saved import Saved
 from vime.spaces import make_action_encoder
 from vime.transitions import Transitions
 
 
-class Re3:
+class Re3(Saved):
     r"""Logarithm of the distance to the k-th nearest successor, in the features of a fixed random encoder.
 
     .. math:: r_t = \log(1 + \|y_t - y_t^{k\text{-NN}}\|_2), \qquad y_t = f_{\text{random}}(s_{t+1})
@@ -37,11 +38,12 @@ class Re3:
 
     settings: Any
     scaling: ClassVar[Scaling] = Scaling(squash=False)
+    parts = ("encoder", "recent")
 
     def __init__(self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Any = None) -> None:
         self.settings = s = settings or self.Settings()
         make_action_encoder(action_space)  # refuses what no bonus serves
-        self.encoder = RandomEncoder(observation_space, s.width, s.hidden, s.seed).to(s.device)
+        self.encoder = RandomEncoder(observation_space, s.width, s.hidden, s.seed, s.encoder).to(s.device)
         self.recent = Pool(s.capacity, {"features": s.width}, s.device)
 
     def distances(self, batch: Transitions) -> Float[Tensor, "t b"]:
@@ -51,18 +53,16 @@ class Re3:
         rows = self.recent.rows()["features"]
         old, n, k = len(rows), len(features), self.settings.k
         alone = scattered(batch) and old > 0
-        rows = rows if alone else torch.cat([rows, features])
-        allowed = torch.ones(len(rows), dtype=torch.bool, device=device)
+        allowed = itself = None
         if not alone:
-            allowed[old:] = valid
+            rows = torch.cat([rows, features])
+            itself = old + torch.arange(n, device=device)
+            if not valid.all():
+                allowed = torch.cat([valid.new_ones(old), valid]).unsqueeze(0)
         parts = []
         for first in range(0, n, ROWS):
-            query = features[first : first + ROWS]
-            visible = allowed.expand(len(query), -1).clone()
-            if not alone:
-                itself = torch.arange(len(query), device=device)
-                visible[itself, old + first + itself] = False
-            found = nearest(query, rows, visible, k)
+            part = slice(first, first + ROWS)
+            found = nearest(features[part], rows, allowed, k, None if itself is None else itself[part])
             parts.append(torch.where(found.isfinite(), found, 0.0).amax(1))
         return torch.cat(parts).cpu().view(batch.shape)
 
@@ -85,13 +85,3 @@ class Re3:
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Does nothing: the encoder is fixed; returns no metrics."""
         return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Encoder with its statistics, and the features kept."""
-        encoder = {name: value.clone() for name, value in self.encoder.state_dict().items()}
-        return {"encoder": encoder, "recent": self.recent.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.encoder.load_state_dict(state["encoder"])
-        self.recent.load_state_dict(state["recent"])

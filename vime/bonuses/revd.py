@@ -1,7 +1,7 @@
 """Discrepancy between what one episode visits and what the one before did."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium
 import torch
@@ -13,13 +13,14 @@ from vime.borders import done, starts
 from vime.episodic import PREVIOUS, RUNNING, EpisodicMemory, RandomEncoder, flat_successors, nearest, scattered
 from vime.errors import InvalidSettings
 from vime.normalise import Scaling
+from vime.saved import Saved
 from vime.spaces import make_action_encoder
 from vime.transitions import Transitions
 
 CLOSEST = 1e-3  # distances below this count as this: a place seen again must not be infinitely rewarding
 
 
-class Revd:
+class Revd(Saved):
     r"""Far from the last episode, near to one's own: the share of a step in a Rényi divergence between the two.
 
     .. math:: r_t = \ell_t \left(\frac{\tilde\rho_k(y_t)}{\rho_k(y_t)}\right)^{1 - \alpha}
@@ -52,13 +53,14 @@ class Revd:
                 raise InvalidSettings(f"`alpha` must lie between 0 and 1; got {self.alpha}.")
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("encoder", "memory")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
     ) -> None:
         self.settings = s = settings or self.Settings()
         make_action_encoder(action_space)  # refuses what no bonus serves
-        self.encoder = RandomEncoder(observation_space, s.width, s.hidden, s.seed).to(s.device)
+        self.encoder = RandomEncoder(observation_space, s.width, s.hidden, s.seed, s.encoder).to(s.device)
         self.memory = EpisodicMemory(s.width, s.capacity, s.device, previous=True)
 
     def _marked(self, batch: Transitions) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,8 +71,7 @@ class Revd:
     def _anywhere(self, features: Float[Tensor, "t b w"], tag: int) -> Float[Tensor, "t b k"]:
         """Distances to the nearest remembered steps with this tag in any environment, but for the step itself."""
         rows, queries = self.memory.rows[self.memory.episode == tag], features.flatten(0, 1)
-        allowed = torch.ones(len(queries), len(rows), dtype=torch.bool, device=rows.device)
-        found = nearest(queries, rows, allowed, self.settings.k + 1)
+        found = nearest(queries, rows, None, self.settings.k + 1)
         same = (found[:, :1] < CLOSEST) if tag == RUNNING else torch.zeros_like(found[:, :1], dtype=torch.bool)
         return torch.where(same, found[:, 1:], found[:, :-1]).view(*features.shape[:2], -1)
 
@@ -97,13 +98,3 @@ class Revd:
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Does nothing: the encoder is fixed; returns no metrics."""
         return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Encoder with its statistics, and the memory."""
-        encoder = {name: value.clone() for name, value in self.encoder.state_dict().items()}
-        return {"encoder": encoder, "memory": self.memory.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.encoder.load_state_dict(state["encoder"])
-        self.memory.load_state_dict(state["memory"])

@@ -1,7 +1,7 @@
 """Reward for impact: steps that change what the agent controls, in a place it has not yet been this episode."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium
 import torch
@@ -12,11 +12,12 @@ from vime.borders import done, starts
 from vime.errors import InvalidSettings
 from vime.inverse import InverseFeatures, InverseSettings
 from vime.normalise import Scaling
+from vime.saved import Saved
 from vime.transitions import Transitions, map_observation
 from vime.visits import Keys, Visits
 
 
-class Ride:
+class Ride(Saved):
     r"""Change of inverse-model features, over the root of how often the episode has been there.
 
     .. math:: r_t = \frac{\|\phi(s_{t+1}) - \phi(s_t)\|_2}{\sqrt{N_{ep}(s_{t+1})}}
@@ -28,7 +29,7 @@ class Ride:
     References: Raileanu and Rocktäschel 2020, "RIDE: Rewarding impact-driven exploration for procedurally-generated
         environments", arXiv:2002.12292, section 3.
 
-    Differs from the paper: features are normalised, and continuous observations have counts.
+    Differs from the paper: continuous observations have counts.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class Ride:
                 raise InvalidSettings(f"`cell` must be positive; got {self.cell}.")
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("features", "keys", "visits")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
@@ -62,7 +64,7 @@ class Ride:
 
     @torch.no_grad()
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
-        """Returns the impact of every transition over the root of its count, in lengths of a feature vector's entry."""
+        """Returns the impact of every transition over the root of its count, in units of the features."""
         counts = self.visits.count(*self._visited(batch))
         return torch.where(batch.valid, (self.features.impact(batch) / counts.sqrt()).cpu(), 0.0)
 
@@ -75,13 +77,3 @@ class Ride:
         """Fits the features to the batch; returns `inverse_loss` and `forward_loss`."""
         self.keys.update(map_observation(lambda part: part.flatten(0, 1), batch.flat().next_obs))
         return self.features.learn(batch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, statistics, optimiser, generator and counts."""
-        parts = {"features": self.features, "keys": self.keys, "visits": self.visits}
-        return {name: part.state_dict() for name, part in parts.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        for name, part in (("features", self.features), ("keys", self.keys), ("visits", self.visits)):
-            part.load_state_dict(state[name])

@@ -1,7 +1,7 @@
 """Random network distillation: novelty over the whole of training."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium
 import torch
@@ -11,11 +11,12 @@ from torch import Tensor
 from vime.distillation import Distillation, DistillationSettings
 from vime.episodic import flat_successors
 from vime.normalise import Scaling
+from vime.saved import Saved
 from vime.spaces import make_action_encoder
 from vime.transitions import Transitions
 
 
-class Rnd:
+class Rnd(Saved):
     r"""Error of a network that learns to imitate a fixed random one; large where it has seen little.
 
     .. math:: r_t = \tfrac1d \|\hat f(s_{t+1}) - f(s_{t+1})\|^2
@@ -31,6 +32,7 @@ class Rnd:
         """Settings of the two networks."""
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("distillation",)
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
@@ -52,11 +54,3 @@ class Rnd:
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Fits the predictor to the successors; returns `distillation_loss`."""
         return self.distillation.learn(flat_successors(batch.flat(), self.settings.device))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, statistics, optimiser and generator."""
-        return {"distillation": self.distillation.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.distillation.load_state_dict(state["distillation"])

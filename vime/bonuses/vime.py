@@ -1,7 +1,7 @@
 """Information gain about a Bayesian model of the environment, realised by each transition."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium
 import torch
@@ -12,12 +12,13 @@ from vime.dynamics import DynamicsModel, DynamicsSettings, Rows
 from vime.errors import InvalidSettings
 from vime.information import expected_gain, realised_gain
 from vime.normalise import Scaling
+from vime.saved import Saved
 from vime.transitions import Transitions
 
 METRIC_ROWS = 1024  # rows of a batch that the metrics look at
 
 
-class Vime:
+class Vime(Saved):
     """Nats that a transition tells about the weights of a Bayesian network that models the environment.
 
     The network predicts the standardised change of the features with learned noise, by an evidence lower bound whose
@@ -48,6 +49,7 @@ class Vime:
                 raise InvalidSettings(f"`step_size` must be positive; got {self.step_size}.")
 
     scaling: ClassVar[Scaling] = Scaling()
+    parts = ("model", "observed")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
@@ -96,12 +98,3 @@ class Vime:
         }
         self.model.add(rows)
         return metrics | self.model.fit()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Model, pool, optimiser, generator, and the count behind the draws."""
-        return {"model": self.model.state_dict(), "observed": self.observed}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.model.load_state_dict(state["model"])
-        self.observed = int(state["observed"])
