@@ -1,4 +1,4 @@
-"""One torch thread, shapes checked at every call into `vime`, and no GPU tests where there is no GPU."""
+"""One torch thread, shapes checked at every call into our libraries, and no GPU tests where there is no GPU."""
 
 import os
 
@@ -6,7 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is first imported;
 
 from jaxtyping import install_import_hook
 
-install_import_hook("vime", "beartype.beartype")  # before vime is first imported; stays for the whole session
+install_import_hook(["vime", "generative"], "beartype.beartype")  # before their first import
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

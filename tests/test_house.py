@@ -14,8 +14,8 @@ LONGEST = 300  # lines of a source file
 # What a package may import beside the standard library and itself.
 ALLOWED: dict[str, set[str]] = {
     "vime": {"gymnasium", "jaxtyping", "numpy", "torch"},
-    "envs": {"PIL", "gymnasium", "mujoco", "numpy"},
-    "generative": {"jaxtyping", "numpy", "torch"},
+    "envs": {"PIL", "envpool", "gymnasium", "minigrid", "mujoco", "numpy"},
+    "generative": {"jaxtyping", "numpy", "safetensors", "scipy", "sklearn", "torch"},
 }
 AGENTS_ALONE = {"stable_baselines3", "sb3_contrib"}
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -1,0 +1,196 @@
+"""The state of a training and one round of it: losses, gradients, steps, averages."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from generative.average import Average, averaged
+from generative.data import Minibatches
+from generative.errors import CheckpointError, InvalidSettings
+from generative.model import Model, moved_by
+from generative.randomness import child
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """Settings of a training; what belongs to a player, its optimiser above all, stands in the model's settings."""
+
+    steps: int = 10_000
+    """Rounds, in each of which every player moves."""
+    batch_size: int = 128
+    """Examples in a minibatch."""
+    seed: int = 0
+    """Of the order of the data and of all noise."""
+    device: str = "cpu"
+    """Where to train: `cpu`, `cuda`, `cuda:1`."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the products; weights, likelihoods and optimisers stay in float32."""
+    compile: bool = False
+    """Whether `torch.compile` fuses the losses; pays after a minute or so, and on a GPU most."""
+    average: float | None = 0.999
+    """Memory of the averaged weights that the trained model ends with; None ends with the last ones."""
+    report_every: int = 100
+    """Rounds between reports. What is lost at an interruption or a divergence is at most as many."""
+    save_every: int = 2_000
+    """Rounds between checkpoints, and between evaluations."""
+    initial_examples: int = 500
+    """Examples in the minibatch that a model sets its first values from."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "report_every", "save_every", "initial_examples"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidSettings(f"`{name}` must be a positive whole number; got {value!r}.")
+        if self.average is not None and not 0 <= self.average < 1:
+            raise InvalidSettings(f"`average` must be in [0, 1), or None; got {self.average}.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InvalidSettings(f"`precision` is float32 or bfloat16; got {self.precision!r}.")
+
+
+class Training:
+    """A model, its players' optimisers, the averaged weights, and the generator of all noise.
+
+    Args:
+        model: is moved to the device of the settings, and changed in place.
+        settings: how to train.
+    """
+
+    def __init__(self, model: Model, settings: FitSettings) -> None:
+        device = _device(settings.device)
+        self.model, self.settings = model.to(device).train(), settings
+        self.generator = torch.Generator(device).manual_seed(child(settings.seed, "training"))
+        self.players = [_Moves(model, i) for i in range(len(model.players))]
+        self.average = None if settings.average is None else Average(averaged(model), settings.average)
+        self.step, self.counted = 0, 0
+        self.clock = torch.zeros((), device=device)
+        self.sums: dict[str, Tensor] = {}
+        self._losses: Callable[..., dict[str, Tensor]] = model.losses
+        if settings.compile:
+            self._losses = torch.compile(model.losses)
+
+    def start(self, minibatches: Minibatches) -> None:
+        """Lets the model set its first values from the first examples; the mean of the weights begins there."""
+        with torch.no_grad():
+            self.model.initialise(minibatches.next(self.generator, self.clock), self.generator)
+        if self.average is not None:
+            self.average = Average(averaged(self.model), self.average.decay)
+
+    def round(self, minibatches: Minibatches) -> None:
+        """Lets every player move once or more, each time on a fresh minibatch."""
+        self.clock.fill_(self.step)
+        for moves in self.players:
+            terms: dict[str, Tensor] = {}
+            for _ in range(moves.player.updates):
+                batch = minibatches.next(self.generator, self.clock)
+                with torch.autocast(self.clock.device.type, torch.bfloat16, self.settings.precision == "bfloat16"):
+                    terms = self._losses(batch, moves.player.name, self.generator)
+                moves.descend(terms["loss"], self.step, self.settings.steps)
+            prefix = f"{moves.player.name}/" if len(self.players) > 1 else ""
+            for name, value in terms.items():
+                self._count(prefix + name, value.detach())
+        if self.average is not None:
+            self.average.update(self.step)
+        self.step += 1
+        self.counted += 1
+
+    def _count(self, name: str, value: Tensor) -> None:
+        if name in self.sums:
+            self.sums[name] += value
+        else:
+            self.sums[name] = value.float().clone()
+
+    @torch.no_grad()
+    def report(self) -> tuple[dict[str, float], bool]:
+        """Returns the mean terms since the last report, and whether they and all weights are finite; counts anew."""
+        norm = nn.utils.get_total_norm(self.model.parameters())
+        *sums, size = torch.stack([*self.sums.values(), norm]).tolist()
+        terms = {name: total / self.counted for name, total in zip(self.sums, sums, strict=True)}
+        self.sums, self.counted = {}, 0
+        return terms, all(abs(value) < float("inf") for value in (*terms.values(), size))
+
+    def use_average(self) -> None:
+        """Exchanges the model's weights and their mean; a second call undoes the first."""
+        if self.average is not None:
+            self.average.swap()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns everything that the next round depends on, but the data, as tensors of flat names."""
+        state = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        state["generator"] = self.generator.get_state()
+        state["counters"] = torch.tensor([self.step, self.counted])
+        state |= {f"sum.{name}": value for name, value in self.sums.items()}
+        if self.average is not None:
+            state |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for moves in self.players:
+            state |= {f"optimiser.{moves.player.name}.{name}": value for name, value in moves.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Takes over what `state_dict` gave.
+
+        Raises:
+            CheckpointError: it belongs to another model, other players, or another kind of device.
+        """
+        try:
+            self.model.load_state_dict(_under("model.", state))
+            if self.average is not None:
+                self.average.load_state_dict(_under("average.", state))
+            for moves in self.players:
+                moves.load_state_dict(_under(f"optimiser.{moves.player.name}.", state))
+            self.generator.set_state(state["generator"].cpu())
+            self.step, self.counted = (int(value) for value in state["counters"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"The saved training does not fit this model and device: {reason}.") from error
+        self.sums = {name: value.to(self.clock.device).clone() for name, value in _under("sum.", state).items()}
+
+
+class _Moves:
+    """A player with the parameters it moves and their optimiser."""
+
+    def __init__(self, model: Model, index: int) -> None:
+        self.player = model.players[index]
+        self.parameters = list(moved_by(model, self.player).values())
+        self.optimiser = self.player.optimiser.build(self.parameters)
+
+    def descend(self, loss: Tensor, step: int, steps: int) -> None:
+        """Moves the parameters down the slope of `loss`; those of other players get no gradient at all."""
+        settings = self.player.optimiser
+        slopes = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        for parameter, slope in zip(self.parameters, slopes, strict=True):
+            parameter.grad = slope
+        if settings.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, settings.clip)
+        if settings.changes:
+            self.optimiser.param_groups[0]["lr"] = settings.rate_at(step, steps)
+        self.optimiser.step()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns what the optimiser remembers of each parameter."""
+        state = self.optimiser.state_dict()["state"]
+        return {f"{i}.{name}": value for i, entries in state.items() for name, value in entries.items()}
+
+    def load_state_dict(self, flat: Mapping[str, Tensor]) -> None:
+        """Takes over what `state_dict` gave."""
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in flat.items():
+            i, name = key.split(".", 1)
+            state.setdefault(int(i), {})[name] = value.clone()
+        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InvalidSettings(f"`device` is cpu, cuda, or cuda:1 and so on; got {name!r}.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidSettings(f"`device` is {name!r}, but torch finds no CUDA device here. Use cpu.")
+    return device
