@@ -34,6 +34,30 @@ def _settings(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     )
 
 
+@REGISTRY.primitive_rule
+def _whole(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Reads whole numbers, written 10000 or 1e4."""
+    if info.type is not int:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=lambda words: _number(words[0]),
+        is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _number(word: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        value = float(word) if "e" in word.lower() else 0.5
+        if not value.is_integer():  # infinity and NaN are none either
+            raise ValueError(f"a whole number is written 10000 or 1e4; got {word!r}") from None
+        return int(value)
+
+
 def _pair(word: str) -> tuple[str, Any]:
     key, equals, text = word.partition("=")
     if not equals or not key:
@@ -48,7 +72,7 @@ def _run(words: list[str]) -> None:
     table = {
         "train": commands.train_from(commands.standing(words)),
         "evaluate": commands.evaluate,
-        "compare": commands.compare,
+        "compare": commands.compare_from(words),
         "report": commands.report,
         "demo": commands.demo,
         "list": commands.show_names,

@@ -4,7 +4,7 @@ import copy
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 import gymnasium
@@ -20,8 +20,10 @@ from torch import nn
 
 from agents.config import RunConfig
 from agents.names import ALGORITHMS, Recipe
+from agents.networks import MIN_IMAGE, extractor, is_small_image
+from agents.pool import Pool
 from agents.recorder import Recorder
-from agents.tasks import check_task, tasks
+from agents.tasks import backend, check_task, tasks
 from vime.bonus import part_settings
 from vime.errors import InvalidSettings, UnsupportedSpace, VimeError, build_settings, choose, nearest
 from vime.normalise import Scaling
@@ -33,7 +35,6 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
     "tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU, "gelu": nn.GELU, "leaky_relu": nn.LeakyReLU,
 }  # fmt: skip
 NOISES = ("normal", "ornstein-uhlenbeck")
-MIN_IMAGE = 36  # the convolutions of SB3's CnnPolicy need so many pixels
 
 
 def algorithm_class(name: str) -> type[BaseAlgorithm]:
@@ -72,15 +73,19 @@ def make_environment(config: RunConfig) -> gymnasium.Env:
         UnknownName: no such task.
         InvalidSettings: the task refuses `task_settings`, or wants a package that is not installed.
     """
-    settings = f" with {config.task_settings}" if config.task_settings else ""
-    causes = (TypeError, ValueError, ImportError, gymnasium.error.Error)
-    with _refusals(f"The task {config.task!r} cannot be built{settings}", *causes):
+    with _building(config):
         return gymnasium.make(check_task(config.task), **config.task_settings)
 
 
 def make_task(config: RunConfig) -> VecEnv:
-    """Returns all copies of the task: each in a `Monitor`, together in a `Recorder`, normalised where asked for."""
-    venv: VecEnv = DummyVecEnv([lambda: Monitor(make_environment(config)) for _ in range(config.copies)])
+    """Returns all copies of the task: each in a `Monitor`, or a `Pool` of all; in a `Recorder`; normalised if asked."""
+    venv: VecEnv
+    if backend(config.task) == "envpool":
+        with _building(config):
+            settings = config.task_settings
+            venv = Pool(gymnasium.make_vec(check_task(config.task), num_envs=config.copies, **settings))
+    else:
+        venv = DummyVecEnv([lambda: Monitor(make_environment(config)) for _ in range(config.copies)])
     venv = Recorder(venv, config.task, config.steps)
     keys = _normalised(venv.observation_space)
     if config.normalises and keys is not False:
@@ -116,8 +121,15 @@ def make_model(config: RunConfig, env: VecEnv, **overrides: Any) -> BaseAlgorith
         with _refusals(f"The bonus {config.bonus!r} cannot be built with {config.bonus_settings}", *causes):
             settings, how = _bonus_settings(config)
             settings = {"seed": config.seed, "device": config.device, **settings}
-            model = attach(model, config.bonus, scale=config.scale, **how, **settings)
+            how |= {"scale": config.scale, "weight": config.weight, "streams": config.streams}
+            model = attach(model, config.bonus, **how, **settings)
     return model
+
+
+def _building(config: RunConfig) -> AbstractContextManager[None]:
+    settings = f" with {config.task_settings}" if config.task_settings else ""
+    causes = (TypeError, ValueError, ImportError, gymnasium.error.Error)
+    return _refusals(f"The task {config.task!r} cannot be built{settings}", *causes)
 
 
 @contextmanager
@@ -177,6 +189,9 @@ def _translate(settings: Mapping[str, Any], env: VecEnv) -> dict[str, Any]:
     if isinstance(policy, Mapping) and isinstance(policy.get("activation_fn"), str):
         activation = choose("activation", policy["activation_fn"], ACTIVATIONS)
         settings["policy_kwargs"] = {**policy, "activation_fn": activation}
+    features = extractor(env.observation_space)
+    if features is not None and (policy is None or isinstance(policy, Mapping)):
+        settings["policy_kwargs"] = {"features_extractor_class": features, **(settings.get("policy_kwargs") or {})}
     return settings
 
 
@@ -222,9 +237,12 @@ def _policy(recipe: Recipe, space: spaces.Space) -> str:
 def _normalised(space: spaces.Space) -> list[str] | Literal[False] | None:
     """Which keys to normalise: a list for a `Dict`, None for a vector, False where nothing can be."""
     if isinstance(space, spaces.Dict):
-        keys = [key for key, part in space.items() if isinstance(part, spaces.Box) and not is_image_space(part)]
-        return keys or False
-    return None if isinstance(space, spaces.Box) and not is_image_space(space) else False
+        return [key for key, part in space.items() if _is_vector(part)] or False
+    return None if _is_vector(space) else False
+
+
+def _is_vector(space: spaces.Space) -> bool:
+    return isinstance(space, spaces.Box) and not is_image_space(space) and not is_small_image(space)
 
 
 def _tuples(value: Any) -> Any:

@@ -1,19 +1,25 @@
 """The folder of one run: what lies in it, written so that a kill at any moment leaves every file whole."""
 
+import errno
 import json
+import logging
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from agents.config import RunConfig
+from agents.lease import NO_LOCKS
 from vime.errors import CheckpointError, RunConflict, VimeError
 
 COLUMNS = (
     "step", "episodes", "episode_return", "episode_length", "bonus_mean", "bonus_share",
     "model_error", "predicted_gain", "realised_gain", "coverage",
 )  # fmt: skip
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, no more of the quota, no larger file
+log = logging.getLogger(__name__)
 TRACKS = ("metrics.csv", "checkpoint.pt", "result.json")  # signs that a folder held a run
 
 
@@ -24,8 +30,12 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: 
         path: where the file shall lie.
         write: fills it.
         durable: whether it must outlive a power failure too, which waits for the disk.
+
+    Raises:
+        OSError: it cannot be written; a full disk is told as such, whatever `write` made of it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # a name of its own for every writer: two machines may have processes of the same number
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "wb") as file:
             write(file)
@@ -33,8 +43,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: 
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        full = disk_full(error)
+        if full is not None:
+            raise OSError(full.errno, full.strerror, str(path)) from error
         raise
     if durable and hasattr(os, "O_DIRECTORY"):
         directory = os.open(path.parent, os.O_DIRECTORY)
@@ -42,6 +55,15 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: 
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def disk_full(error: BaseException | None) -> OSError | None:
+    """Returns the error of a full disk, or of a quota used up, in the chain of what led to `error`; None without."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
@@ -59,11 +81,13 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Choose another folder.") from error
+        raise CheckpointError(
+            f"{path} cannot be read as JSON: {error}. Choose another folder, or delete this one to begin again."
+        ) from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Returns the JSON object in a file that a run can do without.
+    """Returns the JSON object in a file.
 
     Raises:
         CheckpointError: there is no such object in it.
@@ -73,7 +97,7 @@ def read_object(path: Path) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValueError(f"it holds a {type(value).__name__}")
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as a JSON object: {error}. Delete it, and try again.") from error
+        raise CheckpointError(f"{path} cannot be read as a JSON object: {error}.") from error
     return value
 
 
@@ -136,6 +160,9 @@ class RunFolder:
         except BlockingIOError as error:
             self._lock.close()
             raise RunConflict(f"Another process runs in {self.out}. Wait for it, or choose another folder.") from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -153,10 +180,10 @@ class RunFolder:
             elif names:
                 old, new = stored.to_json(), self.config.to_json()
                 which = ", ".join(f"`{name}` is {old[name]!r} there and {new[name]!r} here" for name in names)
-                raise RunConflict(
-                    f"The run folder {self.out} belongs to another configuration: {which}. "
-                    "Choose another folder, or delete this one."
-                )
+                advice = "Choose another folder, or delete this one."
+                if names == ["steps"]:
+                    advice = "A run keeps the length that it began with: choose another folder for a run of another."
+                raise RunConflict(f"The run folder {self.out} belongs to another configuration: {which}. {advice}")
         elif began:
             raise RunConflict(f"{self.out} holds a run without its config.json. Choose another folder, or delete it.")
         else:
@@ -169,9 +196,21 @@ class RunFolder:
         return self.out / name
 
     def result(self) -> dict[str, Any] | None:
-        """Returns the result of a finished run, or None."""
-        path = self.path("result.json")
-        return read_object(path) if path.exists() else None
+        """Returns the result of a finished run, or None; one that is damaged is set aside, to be made again."""
+        return self.record("result.json")
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """Returns the JSON object `name`, which can be made again; None where there is none, or a damaged one.
+
+        A damaged one, as a failing disk leaves it, is renamed to `damaged-...`, so that the run can go on.
+        """
+        path = self.path(name)
+        try:
+            return read_object(path) if path.exists() else None
+        except CheckpointError as error:
+            os.replace(path, self.path(f"damaged-{name}"))
+            log.warning("%s It is set aside as damaged-%s, and the run goes on without it.", error, name)
+            return None
 
 
 class MetricsFile:

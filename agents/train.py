@@ -7,6 +7,7 @@ weights of one that was never killed.
 import logging
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from agents.checkpoint import (
 from agents.config import RunConfig
 from agents.evaluate import EPISODES, play
 from agents.factory import make_model, make_task
-from agents.folder import MetricsFile, RunFolder, read_object, write_atomically, write_json
+from agents.folder import MetricsFile, RunFolder, write_atomically, write_json
 from agents.random_state import save_volatile
+from agents.tasks import backend
 from agents.versions import changed, versions
 from vime.errors import InvalidSettings, RunConflict
 
@@ -79,7 +81,8 @@ def train(
         except RunConflict:
             raise
         except Exception:
-            write_atomically(folder.path("error.txt"), lambda file: file.write(traceback.format_exc().encode()))
+            with suppress(OSError):  # a full disk: the error itself is what must be heard
+                write_atomically(folder.path("error.txt"), lambda file: file.write(traceback.format_exc().encode()))
             raise
         finally:
             torch.set_num_threads(threads)
@@ -172,12 +175,12 @@ class _Run:
         if reason is not None and self.model.num_timesteps < self.config.steps:
             self.exact = False
             log.warning("The run continues with new episodes, so not exactly: its task cannot be saved (%s).", reason)
-        record = self.folder.path("versions.json")
-        different = changed(read_object(record), now) if record.exists() else []
+        before = self.folder.record("versions.json")
+        different = ["on what it ran before is not known"] if before is None else changed(before, now)
         if different:
             self.exact = False
             log.warning("The run continues on other ground, and may not continue exactly: %s.", "; ".join(different))
-            write_json(record, now)
+            write_json(self.folder.path("versions.json"), now)
         self.metrics.start(rows)
         return volatile
 
@@ -228,6 +231,7 @@ class _Run:
             **{name: getattr(self.config, name) for name in ("task", "algorithm", "bonus", "scale", "seed")},
             "steps": self.model.num_timesteps,
             "environments": self.config.copies,
+            "backend": backend(self.config.task),
             "final_return": recorder.final_return,
             "evaluation_return": float(np.mean(returns)),
             "evaluation_std": float(np.std(returns)),

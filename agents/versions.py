@@ -5,15 +5,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from agents.config import RunConfig
+from agents.tasks import backend
 
-LIBRARIES = ("vime", "torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "sb3-contrib")
+LIBRARIES = (
+    "vime", "torch", "numpy", "gymnasium", "mujoco", "minigrid", "envpool", "stable-baselines3", "sb3-contrib",
+)  # fmt: skip
 
 
 def versions(config: RunConfig) -> dict[str, Any]:
     """Returns python, libraries, torch's build, threads, device and processor, as JSON can hold them."""
+    import torch  # here: who only wants to know which libraries matter need not load it
+
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -24,6 +27,7 @@ def versions(config: RunConfig) -> dict[str, Any]:
             "cuda": torch.version.cuda,
             "instructions": torch.backends.cpu.get_cpu_capability(),
         },
+        "backend": backend(config.task),
         "threads": config.threads,
         "device": torch.cuda.get_device_name(config.device) if config.device.startswith("cuda") else "cpu",
     }

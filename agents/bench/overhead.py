@@ -6,10 +6,13 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 MEGABYTE = 2**20
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 MEMORY_ROLLOUTS = 2  # the second one begins while what the bonus keeps of the first is still there
 
 
@@ -34,8 +37,8 @@ def overhead(
     if rollouts < 1:
         raise InvalidSettings(f"`rollouts` must be at least 1; got {rollouts}.")
     names = {"plain": None, "curious": bonus}
-    peaks = {kind: _peak_of_a_process(task, copies, threads, name) for kind, name in names.items()}
-    models = {kind: _model(task, copies, threads, name) for kind, name in names.items()}
+    peaks = {kind: peak_of_a_process(task, copies, threads, name) for kind, name in names.items()}
+    models = {kind: build_model(task, copies, threads, name) for kind, name in names.items()}
     seconds: dict[str, list[float]] = {kind: [] for kind in names}
     for rollout in range(rollouts + 1):
         for kind in names if rollout % 2 else reversed(names):
@@ -57,7 +60,14 @@ def overhead(
     }
 
 
-def _model(task: str, copies: int, threads: int, bonus: str | None) -> Any:
+def build_model(
+    task: str, copies: int, threads: int, bonus: str | None, settings: Mapping[str, Any] = NO_SETTINGS
+) -> Any:
+    """Returns a new PPO on `copies` of a task, with a bonus or without; torch then runs on `threads` threads.
+
+    Args:
+        settings: of PPO, where they differ from SB3's defaults.
+    """
     import torch
     from stable_baselines3 import PPO
     from stable_baselines3.common.env_util import make_vec_env
@@ -65,19 +75,22 @@ def _model(task: str, copies: int, threads: int, bonus: str | None) -> Any:
     from agents.attach import attach
 
     torch.set_num_threads(threads)
-    model = PPO("MlpPolicy", make_vec_env(task, n_envs=copies, seed=0), seed=0, device="cpu")
+    model = PPO("MlpPolicy", make_vec_env(task, n_envs=copies, seed=0), seed=0, device="cpu", **settings)
     return model if bonus is None else attach(model, bonus)
 
 
-def _peak_of_a_process(task: str, copies: int, threads: int, bonus: str | None) -> float:
+def peak_of_a_process(
+    task: str, copies: int, threads: int, bonus: str | None, settings: Mapping[str, Any] = NO_SETTINGS
+) -> float:
+    """Returns the peak memory in MB of a process of its own in which such a model learns for two rollouts."""
     code = "import json, sys, agents.bench.overhead as me; sys.stdout.write(str(me.peak(*json.loads(sys.argv[1]))))"
-    command = [sys.executable, "-c", code, json.dumps([task, copies, threads, bonus])]
+    command = [sys.executable, "-c", code, json.dumps([task, copies, threads, bonus, dict(settings)])]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def peak(task: str, copies: int, threads: int, bonus: str | None) -> float:
+def peak(task: str, copies: int, threads: int, bonus: str | None, settings: Mapping[str, Any] = NO_SETTINGS) -> float:
     """Returns the peak memory of this process in MB, once a model has learnt in it for two rollouts."""
-    model = _model(task, copies, threads, bonus)
+    model = build_model(task, copies, threads, bonus, settings)
     model.learn(model.n_steps * copies * MEMORY_ROLLOUTS)
     status = Path("/proc/self/status")
     if status.exists():  # unlike getrusage, it does not count what the parent held when it forked

@@ -1,8 +1,12 @@
-"""Comparing exploration: studies of tasks, bonuses and seeds, run on this machine, and what they found."""
+"""Comparing exploration: studies of tasks, bonuses and seeds, run on one machine or many, and what they found."""
 
-from agents.compare.conduct import Demonstration, compare, demo
+from agents.compare.conduct import Demonstration, compare, compare_one, demo
 from agents.compare.report import report
-from agents.compare.study import Study
+from agents.compare.study import Study, open_study
+from agents.compare.suite import suite_study
 from agents.compare.wording import headline, table
 
-__all__ = ["Demonstration", "Study", "compare", "demo", "headline", "report", "table"]
+__all__ = [
+    "Demonstration", "Study", "compare", "compare_one", "demo", "headline", "open_study", "report", "suite_study",
+    "table",
+]  # fmt: skip

@@ -1,54 +1,94 @@
 """A study from its question to its page."""
 
+import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Group
 
+from agents.compare.cluster import launch_on_cluster
 from agents.compare.display import Display
 from agents.compare.launch import launch, study_lock
+from agents.compare.machines import joined
 from agents.compare.report import SUMMARY_FILE, report
-from agents.compare.study import CONTROL, Study, open_study, run_folder
+from agents.compare.states import RunState
+from agents.compare.study import CONTROL, Study, open_study
 from agents.compare.wording import table
 from agents.compare.worker import Run, train_run
 from agents.config import RunConfig
+from vime.errors import InvalidSettings
 
 DEMO_TASK = "vime/SparseCartPoleSwingupWeak-v0"
 DEMO_QUESTION = "Does information gain find the swing-up that plain reinforcement learning misses?"
 
 
 def compare(
-    study: Study, out: Path, *, jobs: int | None = None, display: bool = True, run: Run = train_run
+    study: Study,
+    out: Path,
+    *,
+    jobs: int | None = None,
+    ray: str | None = None,
+    display: bool = True,
+    run: Run = train_run,
 ) -> list[dict[str, Any]]:
     """Returns the summary rows of the study in `out`, after its unfinished runs have been run and its page written.
 
     Runs that fail are in the rows and on the page, and do not raise. `jobs` is how many run at a time, unless given
-    one a core; `display` shows them on the terminal; `run` is what a worker does with a configuration and a folder.
+    one a core; `ray` is the address of the cluster that runs them, which must share `out`, unless given they run here;
+    `display` shows them on the terminal; `run` is what a worker does with a configuration and a folder.
 
     Raises:
         VimeError: a name or number of the study cannot be, or the folder holds something else.
-        KeyboardInterrupt: Ctrl-C came; its text says what is finished and how to go on.
+        ClusterError: the cluster cannot be reached, or its machines cannot serve; nothing finished is lost.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; its text says what is finished and how to go on.
     """
     out = Path(out)
     study.check()
-    open_study(study, out)
-    runs = [(config, run_folder(out, config)) for config in study.runs()]
-    with study_lock(out):
-        try:
-            if display:
-                with Display(study.question) as watch:
-                    launch(runs, jobs=jobs, run=run, watch=watch)
-            else:
-                launch(runs, jobs=jobs, run=run)
-        except KeyboardInterrupt:
-            finished = sum((folder / "result.json").exists() for _, folder in runs)
-            raise KeyboardInterrupt(
-                f"Stopped. {finished} of {len(runs)} runs are finished; the others go on from where they are with:\n"
-                f"  {study.command(out)}"
-            ) from None
-        report(out)
+    with contextlib.nullcontext() if ray is None else joined(ray) as cluster:  # before anything is written
+        open_study(study, out)
+        runs = [(config, study.folder(out, config)) for config in study.runs()]
+        with study_lock(out):
+            try:
+                with Display(study.question) if display else contextlib.nullcontext(_unseen) as watch:
+                    if cluster is None:
+                        launch(runs, jobs=jobs, run=run, watch=watch)
+                    else:
+                        launch_on_cluster(runs, out, ray=cluster, jobs=jobs, run=run, watch=watch)
+            except KeyboardInterrupt:
+                finished = sum((folder / "result.json").exists() for _, folder in runs)
+                raise KeyboardInterrupt(
+                    f"Stopped. {finished} of {len(runs)} runs are finished; the others go on from where they are "
+                    f"with:\n  {study.command(out)}{'' if ray is None else f' --ray {ray}'}"
+                ) from None
+            report(out)
     return json.loads((out / SUMMARY_FILE).read_text())
+
+
+def compare_one(study: Study, out: Path, index: int, *, run: Run = train_run) -> RunState:
+    """Returns how run number `index` of the study, counted from 0, ended; the study gets its place in `out`.
+
+    For batch systems that start every run by itself, several at a time; the page is written by `report` afterwards.
+
+    Raises:
+        InvalidSettings: the study has no run of that number.
+        VimeError: a name or number of the study cannot be, or the folder holds something else.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came, and the run was saved.
+    """
+    out = Path(out)
+    study.check()
+    count = len(study.runs())
+    if not 0 <= index < count:
+        raise InvalidSettings(f"The study has {count} runs, numbered 0 to {count - 1}; there is no run {index}.")
+    open_study(study, out)
+    config = study.runs()[index]
+    (state,) = launch([(config, study.folder(out, config))], jobs=1, run=run)
+    return state
+
+
+def _unseen(states: Sequence[RunState]) -> None:
+    """Watches a study that nobody looks at."""
 
 
 class Demonstration(NamedTuple):

@@ -4,8 +4,8 @@ A fork server imports the heavy libraries once; every worker is forked from it, 
 that fails, or is killed, is recorded and the others go on. Whoever launches may be killed too: its workers then end.
 """
 
+import _thread
 import contextlib
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -13,66 +13,26 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from agents.compare.study import write
-from agents.compare.worker import ERROR_FILE, GRACE_SECONDS, OUTPUT_FILE, STOPPED, Run, train_run, work
+from agents.compare.states import RunState, peek
+from agents.compare.worker import ERROR_FILE, GRACE_SECONDS, Run, train_run, work
 from agents.config import RunConfig
-from agents.folder import read_object
-from vime.errors import CheckpointError, InvalidSettings, RunConflict
+from agents.lease import FolderHeld, Lease, locked
+from vime.errors import InvalidSettings, RunConflict
 
-PRELOAD = ("agents.train", "agents.compare.worker", "torch._dynamo")
-"""What workers are born with. The last is what optimisers of torch import when they are first made, in 0.8 s."""
+__all__ = ["RunState", "Watch", "default_jobs", "interruptible", "launch", "peek", "standing", "study_lock"]
+
+PRELOAD = ("agents.train", "agents.compare.worker", "agents.__main__", "torch._dynamo")
+"""What workers are born with: also the command line, which is the main module that each of them looks at, and what
+optimisers of torch import when they are first made, in 0.8 s."""
 POLL_SECONDS = 0.25
-OUTPUT_LINES = 20
 
-Status = Literal["waiting", "running", "finished", "failed"]
-
-
-@dataclass
-class RunState:
-    """Where one run stands, as its folder tells."""
-
-    config: RunConfig
-    folder: Path
-    status: Status = "waiting"
-    first_step: int = 0
-    """Step at which this launch took the run up."""
-    step: int = 0
-    episode_return: float | None = None
-    """Latest return of an episode, or the final one; None before the first."""
-    first_reward_step: int | None = None
-    started: float | None = None
-    """Monotonic time of its start here, s."""
-    seconds: float = 0.0
-    """How long it has run here, s."""
-    message: str = ""
-    """Why it failed, in a line."""
-
-    def refresh(self) -> None:
-        """Reads what the run says of itself; what cannot be read leaves the state as it was."""
-        if self.started is not None and self.status == "running":
-            self.seconds = time.monotonic() - self.started
-        result = peek(self.folder / "result.json")
-        told = result if result is not None else peek(self.folder / "progress.json") or {}
-        if self.status == "waiting" and result is not None:
-            self.status = "finished"
-        self.step = int(told.get("steps" if result is not None else "step") or self.step)
-        score = told.get("final_return" if result is not None else "episode_return")
-        self.episode_return = self.episode_return if score is None else float(score)
-        self.first_reward_step = told.get("first_reward_step", self.first_reward_step)
-
-
-def peek(path: Path) -> dict[str, Any] | None:
-    """Returns the JSON object in `path`; None where there is no file, or no whole object in it."""
-    try:
-        return read_object(path)
-    except CheckpointError:
-        return None
+Watch = Callable[[Sequence[RunState]], None]
+"""Is shown where the runs stand, a few times a second."""
 
 
 def default_jobs() -> int:
@@ -87,15 +47,46 @@ def launch(
     *,
     jobs: int | None = None,
     run: Run = train_run,
-    watch: Callable[[Sequence[RunState]], None] = lambda states: None,
+    watch: Watch = lambda states: None,
+    preload: Sequence[str] = PRELOAD,
 ) -> list[RunState]:
     """Returns how every run ended, after all that were unfinished have been run; finished ones are not touched.
 
-    `watch` is called a few times a second. `run` is imported by name in the workers.
+    `run` is imported by name in the workers, which are born with the modules `preload`.
 
     Raises:
         InvalidSettings: `jobs` is not a positive number.
-        KeyboardInterrupt: Ctrl-C came; by then every worker has saved its run and ended.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; by then every worker has saved its run and ended.
+    """
+    states = standing(runs, jobs)
+    waiting = deque(state for state in states if state.status == "waiting")
+    watch(states)
+    working: dict[Any, RunState] = {}  # by process
+    try:
+        with interruptible():
+            while waiting or working:
+                while waiting and len(working) < (jobs or default_jobs()):
+                    _start(run, waiting.popleft(), working, preload)
+                    watch(states)
+                wait([process.sentinel for process in working], timeout=POLL_SECONDS)
+                for process in [p for p in working if p.exitcode is not None]:
+                    state = working.pop(process)
+                    state.settle(process.exitcode)
+                    if state.lost > 0 and state.status == "waiting":
+                        waiting.append(state)
+                for state in working.values():
+                    state.refresh()
+                watch(states)
+    finally:
+        _stop(working)
+    return states
+
+
+def standing(runs: Sequence[tuple[RunConfig, Path]], jobs: int | None) -> list[RunState]:
+    """Returns where the runs stand before a launch of `jobs` at a time.
+
+    Raises:
+        InvalidSettings: `jobs` is not a positive number.
     """
     if jobs is not None and (isinstance(jobs, bool) or jobs < 1):
         raise InvalidSettings(f"`jobs` must be at least 1; got {jobs}.")
@@ -103,47 +94,42 @@ def launch(
     for state in states:
         state.refresh()
         state.first_step = state.step
-    waiting = deque(state for state in states if state.status == "waiting")
-    watch(states)
-    if not waiting:
-        return states
-    _start_fork_server(waiting[0].config.threads)
-    working: dict[Any, RunState] = {}  # by process
-    try:
-        while waiting or working:
-            while waiting and len(working) < (jobs or default_jobs()):
-                _start(run, waiting.popleft(), working)
-                watch(states)
-            wait([process.sentinel for process in working], timeout=POLL_SECONDS)
-            for process in [p for p in working if p.exitcode is not None]:
-                _settle(process, working.pop(process))
-            for state in working.values():
-                state.refresh()
-            watch(states)
-    finally:
-        _stop(working)
     return states
 
 
 @contextlib.contextmanager
 def study_lock(out: Path) -> Iterator[None]:
-    """Keeps a second launcher out of the study in `out`; the lock goes with the process, however it ends.
+    """Keeps a second launcher out of the study in `out`, on this machine and on others that share the folder.
 
     Raises:
         RunConflict: another one is at work there.
     """
-    descriptor = os.open(out, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
+        with locked(out, wait=False), Lease(out, lost=_thread.interrupt_main, wait=False):
+            yield
+    except FolderHeld as error:
         raise RunConflict(f"Another `vime compare` is at work in {out}; wait for it, or stop it.") from error
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Makes SIGTERM mean what Ctrl-C means, as a batch system sends it shortly before it kills."""
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
     finally:
-        os.close(descriptor)
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
-def _start_fork_server(threads: int) -> None:
-    """Starts the process that workers are forked from; it loads the heavy libraries while we go on."""
+def _start_fork_server(threads: int, preload: Sequence[str]) -> None:
+    """Sees to it that the process runs which workers are forked from; it loads the libraries while we go on."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     here = threading.current_thread() is threading.main_thread()
@@ -151,7 +137,7 @@ def _start_fork_server(threads: int) -> None:
     os.environ.update(dict.fromkeys(names, str(threads)))
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if here else None
     try:
-        forkserver.set_forkserver_preload(list(PRELOAD))
+        forkserver.set_forkserver_preload(list(preload))
         resource_tracker.ensure_running()
         forkserver.ensure_running()
     finally:
@@ -164,64 +150,19 @@ def _start_fork_server(threads: int) -> None:
                 os.environ[name] = value
 
 
-def _start(run: Run, state: RunState, working: dict[Any, RunState]) -> None:
+def _start(run: Run, state: RunState, working: dict[Any, RunState], preload: Sequence[str]) -> None:
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=work, args=(run, state.config, state.folder.absolute()))
     state.started = time.monotonic()
     try:
         (state.folder / ERROR_FILE).unlink(missing_ok=True)
+        _start_fork_server(state.config.threads, preload)
         process.start()
     except (OSError, EOFError) as error:
-        state.status, state.message = "failed", f"no worker could be started: {error!r}"
-        _leave_error(state, state.message)
+        state.fail(f"No worker could be started: {error}.")
         return
     state.status = "running"
     working[process] = state
-
-
-def _settle(process: Any, state: RunState) -> None:
-    """Records how a worker ended."""
-    state.refresh()
-    if peek(state.folder / "result.json") is not None:
-        state.status = "finished"
-    elif process.exitcode == STOPPED:
-        state.status = "waiting"
-    else:
-        state.status = "failed"
-        state.message = _why(process.exitcode, state)
-
-
-def _why(code: int, state: RunState) -> str:
-    """Returns the reason of a failure in a line, and sees to it that the folder holds the whole of it."""
-    error = state.folder / ERROR_FILE
-    if not error.exists():
-        if code < 0:
-            killer = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            reason = f"The worker was killed by {killer} at step {state.step:,} of {state.config.steps:,}."
-            if -code == signal.SIGKILL:
-                reason += " The system does so when memory runs out."
-        elif code == 0:
-            reason = "The run ended without leaving a result."
-        else:
-            reason = f"The worker ended with exit code {code}."
-        _leave_error(state, reason + _last_output(state.folder))
-        return reason
-    lines = error.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"exit code {code}"
-
-
-def _leave_error(state: RunState, text: str) -> None:
-    with contextlib.suppress(OSError):  # a full disk must not take the other runs along; the message is shown anyway
-        state.folder.mkdir(parents=True, exist_ok=True)
-        write(state.folder / ERROR_FILE, text + "\n")
-
-
-def _last_output(folder: Path) -> str:
-    try:
-        lines = (folder / OUTPUT_FILE).read_text(errors="replace").splitlines()[-OUTPUT_LINES:]
-    except OSError:
-        return ""
-    return "\n\nThe last that it printed:\n" + "\n".join(lines) if lines else ""
 
 
 def _stop(working: dict[Any, RunState]) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import faulthandler
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -10,12 +9,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from agents.compare.study import write
 from agents.config import RunConfig
+from agents.folder import disk_full
+from agents.lease import Lease, locked
 
 Run = Callable[[RunConfig, Path], Any]
 """Runs, or resumes, a run in its folder and leaves `result.json` there."""
@@ -25,6 +26,10 @@ OUTPUT_FILE = "output.txt"
 FAILED = 1
 STOPPED = 130
 """Exit code of a worker that was asked to stop and left a run that can be resumed."""
+LOST = 75
+"""Exit code of a worker whose folder was taken over by another, which believed it dead."""
+FULL = 74
+"""Exit code of a worker that found no room on the disk."""
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a run that handled the request to stop by itself."""
 GRACE_SECONDS = 20.0
@@ -52,11 +57,11 @@ def work(run: Run, config: RunConfig, folder: Path) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    folder.mkdir(parents=True, exist_ok=True)
-    _redirect_output(folder / OUTPUT_FILE)
     code = 0
     try:
-        with _alone(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder), Lease(folder, lost=lambda: os._exit(LOST)):
+            _redirect_output(folder / OUTPUT_FILE)
             _limit_threads(config.threads)
             run(config, folder)
     except KeyboardInterrupt:
@@ -65,9 +70,10 @@ def work(run: Run, config: RunConfig, folder: Path) -> None:
         if isinstance(error, SystemExit) and error.code == TERMINATED:
             code = STOPPED
         else:
-            code = FAILED
+            code = FAILED if disk_full(error) is None else FULL
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            traceback.print_exc()
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
             with contextlib.suppress(OSError):  # a full disk: the launcher still sees the exit code
                 write(folder / ERROR_FILE, traceback.format_exc())
     _drop_empty_output(folder / OUTPUT_FILE)
@@ -83,15 +89,6 @@ def _end_with_parent(forker: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_SECONDS)
     os._exit(STOPPED)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Waits until no other worker holds the folder, as one does for a moment whose launcher has just died."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    yield
-    os.close(descriptor)
 
 
 def _redirect_output(path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from agents.__main__ import main
 from agents.names import ALGORITHMS, BONUSES
+from agents.suites import SUITES
 
 COMMANDS = ("train", "evaluate", "compare", "report", "demo", "list", "bench")
 QUICK = ("--task", "CartPole-v1", "--bonus", "none", "--steps", "256", "--environments", "2")
@@ -44,6 +45,8 @@ def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(tables["algorithms"]) == list(ALGORITHMS)
     assert "vime/SparseCartPoleSwingupWeak-v0" in tables["tasks"]
     assert all(text for table in tables.values() for text in table.values())
+    assert list(tables["suites"]) == list(SUITES)
+    assert tables["suites"]["deep-sea"]["tasks"] == [f"vime/DeepSea{size}-v0" for size in (10, 20, 30, 40, 50)]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,13 @@ def test_an_empty_folder_is_said(command: str, tmp_path: Path, capsys: pytest.Ca
     assert str(tmp_path) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["", "trian", "train --out x", "train --task A --out x --bonus-settings n"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "", "trian", "train --out x", "train --task A --out x --bonus-settings n", "train --task A --out x --steps 1.5",
+        "train --task A --out x --steps 1e999", "train --task A --out x --streams 3",
+    ],
+)  # fmt: skip
 def test_words_that_make_no_command_are_refused(words: str) -> None:
     with pytest.raises(SystemExit) as stop:
         main(words.split())
@@ -107,17 +116,26 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(command: str, capsys: pyte
 
 @pytest.mark.parametrize("name", ["result.json", "versions.json"])
 @pytest.mark.parametrize("text", ["", "[1]", '{"a": '])
-def test_a_damaged_record_is_one_sentence(
-    name: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_damaged_record_is_set_aside_and_the_run_goes_on(
+    name: str, text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert main(["train", *QUICK, "--out", str(tmp_path)]) == 0
+    before = json.loads((tmp_path / "result.json").read_text())
     (tmp_path / "result.json").unlink()
     (tmp_path / name).write_text(text)
-    capsys.readouterr()
-    assert main(["train", "--out", str(tmp_path)]) == 2
-    assert f"{name} cannot be read as a JSON object" in capsys.readouterr().err
-    (tmp_path / name).unlink()  # as it advises
     assert main(["train", "--out", str(tmp_path)]) == 0
+    assert f"{name} cannot be read as a JSON object" in caplog.text
+    assert (tmp_path / f"damaged-{name}").read_text() == text
+    after = json.loads((tmp_path / "result.json").read_text())
+    assert after["evaluation_return"] == before["evaluation_return"]
+    assert after["exact_resume"] == (name == "result.json")
+
+
+def test_a_finished_run_is_not_extended_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *QUICK, "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert main(["train", "--out", str(tmp_path), "--steps", "100000"]) == 2
+    assert "A run keeps the length that it began with" in capsys.readouterr().err
 
 
 def test_a_negative_seed_of_an_evaluation_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,9 @@ def test_a_stopped_run_ends_like_one_that_was_not(tmp_path: Path, algorithm: str
         {"task": "vime/SparseCartPoleSwingupWeak-v0"},
         {"task": "vime/SparseHalfCheetah-v0"},
         {"task": "vime/StochasticChain-v0"},
+        {"task": "vime/DeepSea10-v0"},
+        {"task": "vime/PointMazeUMaze-v0"},
+        {"task": "vime/SparseMountainCarNoisyTV-v0"},
         {"task": "Pendulum-v1", "algorithm_settings": {"n_steps": 64, "use_sde": True, "sde_sample_freq": 8}},
         {
             "algorithm": "sac",

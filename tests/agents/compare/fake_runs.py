@@ -103,3 +103,42 @@ def reports_threads(config: RunConfig, folder: Path) -> None:
 
     (folder / "threads.txt").write_text(f"{torch.get_num_threads()} {os.environ['OMP_NUM_THREADS']}")
     quick(config, folder)
+
+
+def trains_with_checkpoints(config: RunConfig, folder: Path) -> None:
+    """Trains for real, and saves so often that a run which is killed has something to go on from."""
+    from agents.train import train
+
+    _begin(config, folder)
+    train(config, folder, checkpoint_seconds=0.3)
+
+
+def ends_in_every_way(config: RunConfig, folder: Path) -> None:
+    """Ends as runs end, by seed: well, with an exception, a broken memory, an exit, a kill, and with a full disk."""
+    _begin(config, folder)
+    if config.seed == 1:
+        raise MemoryError("no room for the replay buffer")
+    if config.seed == 2:
+        import ctypes
+
+        ctypes.string_at(0)
+    if config.seed == 3:
+        os._exit(7)
+    if config.seed == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if config.seed == 5:
+        fills_the_disk(folder)
+    leave_run(config, folder)
+
+
+def fills_the_disk(folder: Path) -> None:
+    """Writes a checkpoint that is larger than a file may be: torch tells of it in words that nobody understands."""
+    import resource
+
+    import torch
+
+    from agents.checkpoint import write_checkpoint
+
+    write_checkpoint(folder / "checkpoint.pt", {"run": torch.zeros(10)})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    write_checkpoint(folder / "checkpoint.pt", {"run": torch.zeros(100_000)})

@@ -105,6 +105,19 @@ def test_live_table_of_many_seeds_fits(states: list[RunState], study: Study, tmp
     assert "…" not in text
 
 
+def test_live_table_of_many_rows_shows_those_that_move(study: Study, tmp_path: Path) -> None:
+    names = ("none", "vime", "rnd", "icm", "ngu", "re3", "ride", "e3b", "girm", "lpm", "deir", "ex2", "revd", "rise")
+    wide = replace(study, bonuses=names, controls=("trpo",))
+    runs = [RunState(config, tmp_path) for config in wide.runs()]
+    moving = next(state for state in runs if state.config.algorithm == "trpo")
+    moving.status = "running"
+    console = Console(width=100, height=20, file=io.StringIO(), force_terminal=False)
+    text = shown(Display("Which?", console).view(runs))
+    assert "none (trpo)" in text
+    assert "and 9 rows more" in text
+    assert len(text.splitlines()) <= 20
+
+
 def test_without_a_terminal_every_ending_is_told_once_in_a_line(states: list[RunState]) -> None:
     console = Console(file=io.StringIO(), width=60)
     with Display("Which?", console) as display:

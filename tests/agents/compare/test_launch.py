@@ -6,6 +6,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 
 import fake_runs
@@ -133,7 +134,29 @@ def test_interrupt_lets_workers_save_and_the_next_launch_goes_on(start: Start, t
     assert {state.status for state in states.values()} == {"finished"}
 
 
-def test_workers_end_when_their_launcher_is_killed(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_runs_go_on_when_the_fork_server_is_killed(start: Start) -> None:
+    killed: list[int] = []
+
+    def kill(states: Sequence[RunState]) -> None:
+        if not killed and all((state.folder / "begun.txt").exists() for state in states[:2]):
+            killed.append(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+            os.kill(killed[0], signal.SIGKILL)
+
+    def rest(states: Sequence[RunState]) -> None:
+        for state in states[2:]:
+            state.folder.mkdir(parents=True, exist_ok=True)
+            (state.folder / "saved.txt").write_text("here")
+        kill(states)
+
+    states = start(fake_runs.saves_when_stopped, jobs=2, watch=rest)
+    assert {state.status for state in states.values()} == {"finished"}
+    assert sorted(state.lost for state in states.values()) == [0, 0, 0, 0, 1, 1]
+    assert sorted(begun(states)) == [1, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_workers_save_and_end_when_their_launcher_is_killed(tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "launcher.py"
     script.write_text(
         textwrap.dedent(
@@ -155,7 +178,7 @@ def test_workers_end_when_their_launcher_is_killed(tmp_path: Path) -> None:
     try:
         _until(begun.exists)
         worker = int(begun.read_text())
-        launcher.send_signal(signal.SIGKILL)
+        launcher.send_signal(number)
         _until(lambda: not _alive(worker))
         assert (tmp_path / "run" / "saved.txt").exists()
     finally:
