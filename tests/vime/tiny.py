@@ -11,8 +11,9 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 """A small value for every setting that decides what a bonus costs; each bonus takes those it knows."""
 
-MORE: dict[str, dict[str, Any]] = {  # it pays nothing before it can tell places apart
-    "ex2": {"passes": 16, "width": 8, "hidden": (16,), "learning_rate": 0.03}
+MORE: dict[str, dict[str, Any]] = {
+    "ex2": {"passes": 16, "width": 8, "hidden": (16,), "learning_rate": 0.03},  # first it must tell places apart
+    "ride": {"width": 8, "hidden": (16,)},  # with 8 rectifiers all may end up silent, and their features constant
 }
 
 
