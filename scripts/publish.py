@@ -18,9 +18,9 @@ KEPT = (
     "ranking.json",
     "scores.csv",
     "table.md",
-    "curves.png",
-    "coverage.png",
-    "first_reward.gif",
+    "curves*.png",
+    "coverage*.png",
+    "first_reward*.gif",
 )
 COLUMNS = ("step", "episode_return", "bonus_mean", "bonus_share", "model_error", "coverage")
 
@@ -37,9 +37,9 @@ def main() -> None:
     """Copies the files, joins the curves of all runs, and notes the machine."""
     arguments = tyro.cli(Arguments, description=__doc__)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        if (arguments.study / name).exists():
-            shutil.copyfile(arguments.study / name, arguments.out / name)
+    for pattern in KEPT:
+        for path in arguments.study.glob(pattern):
+            shutil.copyfile(path, arguments.out / path.name)
     machine: dict[str, object] = {}
     with (arguments.out / "curves.csv").open("w", newline="") as file:
         writer = csv.writer(file)
