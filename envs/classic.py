@@ -193,3 +193,17 @@ def force(actions: Any, largest: float) -> Any:
             f"An action must be a finite number; copy {copy} got {column[copy]}: has the policy diverged?"
         )
     return np.clip(column, -1, 1) * largest
+
+
+def switch(actions: Any) -> Any:
+    """Returns the actions themselves, each 0 or 1: one, or an array of them.
+
+    Raises:
+        gymnasium.error.InvalidAction: one is not 0 or 1.
+    """
+    if isinstance(actions, int | np.integer) and 0 <= actions <= 1:  # the usual single step, without an array
+        return actions
+    chosen = np.asarray(actions)
+    if chosen.dtype.kind not in "iu" or not ((chosen >= 0) & (chosen <= 1)).all():
+        raise error.InvalidAction(f"Every action must be 0 or 1; got {actions!r}.")
+    return chosen

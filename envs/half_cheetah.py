@@ -3,16 +3,14 @@
 
 """HalfCheetah at the paper's pace (100 steps a second): dense, and sparse beyond 5 m."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import mujoco
 import numpy as np
 from gymnasium import error, spaces
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 
-from envs.classic import check_keys, restore_generator
+from envs.physics import PhysicsEnv
 
 CONTROL_COST = 0.05
 POSITION_NOISE = 0.01
@@ -21,11 +19,10 @@ VELOCITY_NOISE = 0.1
 """Deviation of the start, m/s and rad/s"""
 GOAL = 5.0
 """m, of the centre of mass"""
-_SAVED = mujoco.mjtState.mjSTATE_INTEGRATION
 _TORSO = 1
 
 
-class HalfCheetah(gym.Env[np.ndarray, np.ndarray]):
+class HalfCheetah(PhysicsEnv):
     """A two-legged body in the plane learns to run forward, paid by its speed.
 
     | observation | what                                               | range     | unit       |
@@ -75,8 +72,6 @@ class HalfCheetah(gym.Env[np.ndarray, np.ndarray]):
         size = self.model.nq - 1 + self.model.nv + 3
         self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
         self.action_space = spaces.Box(-1.0, 1.0, (self.model.nu,), np.float32)
-        self._elapsed = 0
-        self._started = False
 
     @property
     def dt(self) -> float:
@@ -143,33 +138,6 @@ class HalfCheetah(gym.Env[np.ndarray, np.ndarray]):
     def close(self) -> None:
         """Frees the window or the off-screen context."""
         self._body.close()
-
-    def get_state(self) -> dict[str, Any]:
-        """Returns everything that decides the future, generator included, as JSON-able plain Python.
-
-        Raises:
-            gymnasium.error.ResetNeeded: `reset` was not called first.
-        """
-        if not self._started:
-            raise error.ResetNeeded("There is no state before the first `reset`.")
-        physics = np.empty(mujoco.mj_stateSize(self.model, _SAVED))
-        mujoco.mj_getState(self.model, self.data, physics, _SAVED)
-        return {"physics": physics.tolist(), "elapsed": self._elapsed, "random": self.np_random.bit_generator.state}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continues exactly where `get_state` was called.
-
-        Raises:
-            ValueError: `state` is not what `get_state` of this task returns.
-        """
-        check_keys(state, ("physics", "elapsed", "random"))
-        physics = np.array(state["physics"], np.float64)
-        if physics.shape != (mujoco.mj_stateSize(self.model, _SAVED),) or not np.isfinite(physics).all():
-            raise ValueError("The saved physics does not fit this body: another MuJoCo or another model wrote it.")
-        restore_generator(self.np_random, state["random"])
-        mujoco.mj_setState(self.model, self.data, physics, _SAVED)
-        self._locate()
-        self._elapsed, self._started = int(state["elapsed"]), True
 
 
 class SparseHalfCheetah(HalfCheetah):

@@ -4,16 +4,14 @@
 """A ball in a maze, paid at the far end alone."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import mujoco
 import numpy as np
 from gymnasium import error, spaces
 
-from envs.classic import check_keys, restore_generator
 from envs.mazes import MAZES, WALL, Maze
+from envs.physics import PhysicsEnv
 
 RADIUS = 0.1
 """m, of the ball"""
@@ -23,7 +21,6 @@ NEAR = 0.45
 """m, from the middle of the goal"""
 SCATTER = 0.25
 """m, the largest deviation of the start from the middle of its cell, along each axis"""
-_SAVED = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 def model_of(maze: Maze) -> str:
@@ -46,7 +43,7 @@ def model_of(maze: Maze) -> str:
     </mujoco>"""
 
 
-class PointMaze(gym.Env[np.ndarray, np.ndarray]):
+class PointMaze(PhysicsEnv):
     """Push a ball through a maze to a goal at its far end, which alone pays.
 
     | observation | what                  | range     | unit |   | action | what                       | range | unit  |
@@ -93,8 +90,6 @@ class PointMaze(gym.Env[np.ndarray, np.ndarray]):
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self.goal = np.array(self.maze.middle(self.maze.goal))
         """x and y, in m."""
-        self._elapsed = 0
-        self._started = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -139,29 +134,3 @@ class PointMaze(gym.Env[np.ndarray, np.ndarray]):
         from envs.drawing import frame
 
         return frame(self.TASK, self._observe())
-
-    def get_state(self) -> dict[str, Any]:
-        """Returns everything that decides the future, generator included, as JSON-able plain Python.
-
-        Raises:
-            gymnasium.error.ResetNeeded: `reset` was not called first.
-        """
-        if not self._started:
-            raise error.ResetNeeded("There is no state before the first `reset`.")
-        physics = np.empty(mujoco.mj_stateSize(self.model, _SAVED))
-        mujoco.mj_getState(self.model, self.data, physics, _SAVED)
-        return {"physics": physics.tolist(), "elapsed": self._elapsed, "random": self.np_random.bit_generator.state}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continues exactly where `get_state` was called.
-
-        Raises:
-            ValueError: `state` is not what `get_state` of this task returns.
-        """
-        check_keys(state, ("physics", "elapsed", "random"))
-        physics = np.array(state["physics"], np.float64)
-        if physics.shape != (mujoco.mj_stateSize(self.model, _SAVED),) or not np.isfinite(physics).all():
-            raise ValueError("The saved physics does not fit this maze: another MuJoCo or another model wrote it.")
-        restore_generator(self.np_random, state["random"])
-        mujoco.mj_setState(self.model, self.data, physics, _SAVED)
-        self._elapsed, self._started = int(state["elapsed"]), True

@@ -4,9 +4,9 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium import error, spaces
+from gymnasium import spaces
 
-from envs.classic import ClassicEnv, State
+from envs.classic import ClassicEnv, State, switch
 from envs.vector import ClassicVectorEnv
 
 LEFT_REWARD = 0.001
@@ -76,12 +76,7 @@ class StochasticChain(ClassicEnv[np.int64]):
         Raises:
             gymnasium.error.InvalidAction: one is not 0 or 1.
         """
-        if isinstance(actions, int | np.integer) and 0 <= actions <= 1:  # the usual single step, without an array
-            return actions
-        chosen = np.asarray(actions)
-        if chosen.dtype.kind not in "iu" or not ((chosen >= 0) & (chosen <= 1)).all():
-            raise error.InvalidAction(f"Every action must be 0 or 1; got {actions!r}.")
-        return chosen
+        return switch(actions)
 
     def advance(self, state: State, control: Any, rng: np.random.Generator) -> State:
         """Returns the state one step later."""
