@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vime.members import Activation
+
 
 class EnsembleLinear(nn.Module):
     """`m` linear maps, their weights stacked in one tensor."""
@@ -27,26 +29,29 @@ class EnsembleLinear(nn.Module):
 
 
 class EnsembleMLP(nn.Module):
-    """`m` networks of the same widths, rectifiers between the layers; every layer is one batched product.
+    """`m` networks of the same widths, an activation between the layers; every layer is one batched product.
 
     References: Lakshminarayanan et al. 2017, "Simple and scalable predictive uncertainty estimation using deep
         ensembles", arXiv:1612.01474.
     """
 
-    def __init__(self, members: int, widths: Sequence[int], generator: torch.Generator) -> None:
+    def __init__(
+        self, members: int, widths: Sequence[int], generator: torch.Generator, activation: Activation = "relu"
+    ) -> None:
         super().__init__()
-        self.members = members
+        self.members, self.activation = members, activation
         last = len(widths) - 2
         self.layers = nn.ModuleList(
             EnsembleLinear(members, d, k, generator, 1.0 if i == last else 2**0.5)
             for i, (d, k) in enumerate(pairwise(widths))
         )
 
-    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "m n k"]:
-        """Returns what every member makes of the same `n` rows."""
-        hidden = x.expand(self.members, *x.shape)
+    def forward(self, x: Float[Tensor, "*m n d"]) -> Float[Tensor, "_ n k"]:
+        """Returns what every member makes of the same `n` rows `(n, d)`, or of its own rows `(m, n, d)`."""
+        hidden = x.expand(self.members, *x.shape[-2:])
+        activate = F.relu if self.activation == "relu" else F.silu
         for layer in self.layers[:-1]:
-            hidden = F.relu(layer(hidden))
+            hidden = activate(layer(hidden))
         return self.layers[-1](hidden)
 
     def loss(self, x: Float[Tensor, "n d"], y: Float[Tensor, "n k"], mask: Float[Tensor, "n m"]) -> Float[Tensor, " m"]:

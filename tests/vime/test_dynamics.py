@@ -6,10 +6,11 @@ import torch
 from gymnasium import spaces
 
 import vime
+from vime.bayesian import BayesianDynamics, BayesianSettings
 from vime.bonuses.expected_gain import ExpectedGain
 from vime.bonuses.faithful import FaithfulVime, _copy_last
 from vime.bonuses.vime import Vime
-from vime.dynamics import DynamicsModel, DynamicsSettings, Rows
+from vime.dynamics import Rows
 
 OBS, ACT = spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (1,))
 
@@ -80,12 +81,12 @@ def test_prediction_is_in_feature_units() -> None:
 def test_targets_are_changes_unless_told_otherwise() -> None:
     batch = transitions(4)
     for target, expected in (("change", batch.next_obs - batch.obs), ("next", batch.next_obs)):
-        rows = DynamicsModel(OBS, ACT, DynamicsSettings(target=target)).rows(batch)
+        rows = BayesianDynamics(OBS, ACT, BayesianSettings(target=target)).rows(batch)
         torch.testing.assert_close(rows.targets, expected[:, 0])
 
 
 def test_a_constant_entry_neither_explodes_nor_divides_by_zero() -> None:
-    model = DynamicsModel(OBS, ACT, DynamicsSettings())
+    model = BayesianDynamics(OBS, ACT, BayesianSettings())
     model.add(Rows(torch.ones(50, 4), torch.zeros(50, 3)))
     x, y = model.standardise(Rows(torch.full((1, 4), 1e6), torch.full((1, 3), 1e6)))
     assert torch.isfinite(x).all()
@@ -104,7 +105,7 @@ def test_an_encoder_handed_in_is_used() -> None:
             return {}
 
     batch = transitions(4)
-    model = DynamicsModel(OBS, ACT, DynamicsSettings(encoder=Half()))
+    model = BayesianDynamics(OBS, ACT, BayesianSettings(encoder=Half()))
     torch.testing.assert_close(model.rows(batch).inputs[:, :1], batch.obs[:, 0, :1] / 2)
 
 

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vime.dynamics import DynamicsModel, DynamicsSettings, Rows
+from vime.bayesian import BayesianDynamics, BayesianSettings
+from vime.dynamics import Rows
 from vime.errors import InvalidSettings
 from vime.information import expected_gain, realised_gain
 from vime.normalise import Scaling
@@ -33,7 +34,7 @@ class Vime(Saved):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings(DynamicsSettings):
+    class Settings(BayesianSettings):
         """Settings of the model, and of the gain."""
 
         samples: int = 1
@@ -55,7 +56,7 @@ class Vime(Saved):
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
     ) -> None:
         self.settings = settings or self.Settings()
-        self.model = DynamicsModel(observation_space, action_space, self.settings)
+        self.model = BayesianDynamics(observation_space, action_space, self.settings)
         self.observed = 0
 
     def gain(self, rows: Rows) -> Float[Tensor, " n"]:

@@ -1,0 +1,72 @@
+"""A model and a planner that act: a plan at every step, its first action taken."""
+
+from typing import Any
+
+import gymnasium
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from agents.planning.imagination import imagine
+from agents.planning.objective import Objective
+from agents.planning.planners import Plan, PlannerSettings, plan
+from agents.planning.sequences import make_sequences
+from vime.members import Members
+
+
+class Controller:
+    """Plans at every step for `b` starts at once, and begins each search with what it found the step before.
+
+    Args:
+        members: the networks that it imagines with; replace the attribute after the model was fitted.
+        action_space: of one environment.
+        objective: what it plans for.
+        settings: of the planner.
+        seed: of all that is drawn.
+
+    Raises:
+        UnsupportedSpace: no planner serves the action space.
+    """
+
+    def __init__(
+        self,
+        members: Members,
+        action_space: gymnasium.Space,
+        objective: Objective | None = None,
+        settings: PlannerSettings | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.members = members
+        self.objective = objective or Objective()
+        self.settings = settings or PlannerSettings()
+        extra = self.objective.extra_actions(members.features)
+        self.sequences = make_sequences(action_space, extra, members.device, self.settings.spread)
+        self.generator = torch.Generator(members.device).manual_seed(seed)
+        self.last: Plan | None = None
+
+    def forget(self) -> None:
+        """Begins the next search anew: a new episode starts, or the objective changed."""
+        self.last = None
+
+    def plan(self, state: Float[Tensor, "b d"]) -> Plan:
+        """Returns the plans for `b` states, and remembers them for the next step."""
+        if self.last is not None and len(self.last.actions) != len(state):
+            self.last = None
+
+        def evaluate(sequences: Float[Tensor, "b n h a"]) -> Float[Tensor, "b n"]:
+            b, n, h, _ = sequences.shape
+            noise = None
+            if self.objective.noise:
+                shape = (h, b * n, self.members.features)
+                noise = torch.randn(shape, generator=self.generator, device=self.members.device)
+            start = state.repeat_interleave(n, 0)
+            return imagine(self.members, start, sequences.flatten(0, 1), self.objective, noise).score.view(b, n)
+
+        found = plan(evaluate, self.sequences, self.settings, len(state), self.generator, self.last)
+        self.last = found.shifted() if self.settings.warm_start else None
+        return found
+
+    def act(self, state: Float[Tensor, "1 d"]) -> tuple[Any, float]:
+        """Returns the action for one state as the environment wants it, and the score of the plan behind it."""
+        found = self.plan(state)
+        return self.sequences.decode(found.actions[0, 0]), float(found.score[0])

@@ -1,0 +1,86 @@
+"""An ensemble of networks as a model of the environment."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vime.dynamics import DynamicsModel, DynamicsSettings, Rows
+from vime.ensemble import EnsembleLinear, EnsembleMLP
+from vime.errors import InvalidSettings
+from vime.members import Members, bounded_log
+
+TEMPER = 0.5  # weight of a row's variance in its own likelihood: at 0 hard rows are given up, at 1 it is least squares
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleSettings(DynamicsSettings):
+    """Settings of the ensemble and of its training."""
+
+    hidden: tuple[int, ...] = (128, 128)
+    """Width of each hidden layer."""
+    count: int = 5
+    """How many networks."""
+    weight_decay: float = 1e-4
+    """Pull of the weights to zero, in each step, in step sizes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.count < 2:
+            raise InvalidSettings(
+                f"An ensemble needs a `count` of at least 2 networks to be in doubt; got {self.count}."
+            )
+        if not self.weight_decay >= 0:
+            raise InvalidSettings(f"`weight_decay` must not be negative; got {self.weight_decay}.")
+
+
+class EnsembleDynamics(DynamicsModel):
+    """`count` networks that start differently, see the data in different orders, and predict mean and noise.
+
+    Where they have data they agree; where they have none they differ, which is taken for the doubt about the mean.
+
+    References: Lakshminarayanan et al. 2017, "Simple and scalable predictive uncertainty estimation using deep
+        ensembles", arXiv:1612.01474; Chua et al. 2018, "Deep reinforcement learning in a handful of trials",
+        arXiv:1805.12114; Seitzer et al. 2022, "On the pitfalls of heteroscedastic uncertainty estimation",
+        arXiv:2203.09168, equation 8 (the weight of a row in the likelihood).
+    """
+
+    settings: EnsembleSettings
+    network: EnsembleMLP
+
+    def _build(self, inputs: int) -> tuple[EnsembleMLP, torch.optim.Optimizer]:
+        s = self.settings
+        generator = torch.Generator().manual_seed(s.seed)
+        widths = (inputs, *s.hidden, 2 * self.features)
+        network = EnsembleMLP(s.count, widths, generator, "silu").to(s.device)
+        decay = {"lr": s.learning_rate, "weight_decay": s.weight_decay, "fused": True}
+        return network, torch.optim.AdamW(network.parameters(), **decay)
+
+    def negative_likelihood(self, x: Float[Tensor, "m n i"], y: Float[Tensor, "m n d"]) -> Float[Tensor, ""]:
+        """Returns the tempered negative log-likelihood of standardised rows, each member's own, per number."""
+        mean, raw = self.network(x).split(self.features, -1)
+        log_variance = bounded_log(raw, self.settings.noise_floor)
+        each = 0.5 * ((mean - y).square() * torch.exp(-log_variance) + log_variance)
+        return (each * torch.exp(TEMPER * log_variance.detach())).mean((1, 2)).sum()
+
+    def _learn(self, updates: int) -> dict[str, float]:
+        s = self.settings
+        inputs, targets = self.standardise(Rows(**self.pool.rows()))
+        n = min(s.minibatch, len(inputs))
+        loss = None
+        for _ in range(updates):
+            index = torch.randint(len(inputs), (s.count, n), generator=self.generator, device=inputs.device)
+            with torch.enable_grad():
+                loss = self.negative_likelihood(inputs[index], targets[index])
+                self.optimiser.zero_grad()
+                loss.backward()
+            self.optimiser.step()
+        return {} if loss is None else {"loss": float(loss.detach()) / s.count}
+
+    @torch.no_grad()
+    def members(self, generator: torch.Generator | None = None, samples: int = 10) -> Members:
+        """Returns the networks of the ensemble, all of them; nothing is drawn."""
+        layers: list[EnsembleLinear] = list(self.network.layers)  # type: ignore[assignment]
+        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+        return self._frozen(weights, biases, activation="silu", noise=None)
