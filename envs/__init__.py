@@ -10,6 +10,7 @@ from envs.grids import GRIDS, poolable, pooled
 from envs.mazes import MAZES
 from envs.mountain_car import MountainCar, SparseMountainCar
 from envs.noisy_tv import NOISY, NoisyTV
+from envs.pixel_tasks import PixelMaze, PixelMountainCar
 from envs.stochastic_chain import StochasticChain
 from envs.vector import ClassicVectorEnv
 
@@ -23,6 +24,8 @@ __all__ = [
     "DeepSea",
     "MountainCar",
     "NoisyTV",
+    "PixelMaze",
+    "PixelMountainCar",
     "Projection",
     "SparseCartPoleSwingup",
     "SparseCartPoleSwingupWeak",
@@ -39,6 +42,8 @@ _CLASSIC: tuple[type[ClassicEnv], ...] = (
     SparseCartPoleSwingup,
     SparseCartPoleSwingupWeak,
     StochasticChain,
+    PixelMountainCar,
+    PixelMaze,
 )
 _RUNNERS = {"vime/HalfCheetah-v0": "HalfCheetah", "vime/SparseHalfCheetah-v0": "SparseHalfCheetah"}
 

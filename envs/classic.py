@@ -98,6 +98,10 @@ class ClassicEnv(gym.Env[Any, ActType], Generic[ActType]):
     def observe(self, state: State) -> Any:
         """Returns the observation: `(d,)` of one copy, `(n, d)` of many."""
 
+    def possible(self, state: State) -> bool:
+        """Returns whether one copy can be in `state`: whether what is seen of it is an observation."""
+        return self.observation_space.contains(self.observe(state))
+
     # The environment.
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -154,7 +158,7 @@ class ClassicEnv(gym.Env[Any, ActType], Generic[ActType]):
         parts = tuple(_number(state["state"][name]) for name in self.FIELDS)
         if not all(map(math.isfinite, parts)):
             raise ValueError(f"A saved state holds finite numbers; got {dict(state['state'])}.")
-        if not self.observation_space.contains(self.observe(parts)):
+        if not self.possible(parts):
             raise ValueError(f"The saved state lies outside of this task: {dict(state['state'])}.")
         restore_generator(self.np_random, state["random"])
         self._state, self._elapsed = parts, int(state["elapsed"])

@@ -1,14 +1,16 @@
 """Where in the state space a run has been: a plane of cells for each task."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from envs.deep_sea import SIZES
-from envs.mazes import MAZES
+from envs.mazes import MAZES, ROOMS
+from envs.mountain_car import TIME_STEP
 from envs.noisy_tv import NOISY
+from envs.pixels import car_places, maze_cells
 
 _BINS = (50, 50)
 
@@ -38,8 +40,9 @@ class Projection:
 
     def project(self, obs: np.ndarray) -> np.ndarray:
         """Returns the point on the plane of each of `n` observations: `(n, ...)` to `(n, 2)`."""
-        obs = np.asarray(obs, np.float64)
-        return np.stack(self.coordinates(obs.reshape(len(obs), -1)), axis=1)
+        obs = np.asarray(obs)
+        obs = obs if obs.dtype == np.uint8 else obs.astype(np.float64)  # pictures stay small
+        return np.stack(self.coordinates(obs.reshape(len(obs), -1)), axis=1).astype(np.float64)
 
     def cells(self, obs: np.ndarray) -> np.ndarray:
         """Returns the cell of each of `n` observations, -1 where it lies outside (or is NaN): `(n, ...)` to `(n,)`.
@@ -85,6 +88,11 @@ def _sea_plane(size: int) -> Projection:
     return Projection(("column", "row"), (-0.5, -0.5), (last, last), (size, size), partial(_sea, size=size))
 
 
+def _pixel_car(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    places = car_places(obs)
+    return places[:, -1], (places[:, -1] - places[:, -2]) / TIME_STEP
+
+
 def _maze_plane(name: str) -> Projection:
     x, y = 0.5 * MAZES[name].columns, 0.5 * MAZES[name].rows
     bins = (5 * MAZES[name].columns, 5 * MAZES[name].rows)
@@ -96,6 +104,11 @@ _POLE = Projection(("angle (rad), 0 upright", "angular velocity (rad/s)"), (-np.
 _RUNNER = Projection(("position (m)", "forward speed (m/s)"), (-5.0, -5.0), (15.0, 7.0), _BINS, _runner)
 _CHAIN = Projection(("position", ""), (-0.5, 0.0), (49.5, 1.0), (50, 1), _position)
 
+_ROOMS = Projection(
+    ("column", "row"), (-0.5, -0.5), (ROOMS.columns - 0.5, ROOMS.rows - 0.5), (ROOMS.columns, ROOMS.rows),
+    partial(maze_cells, maze=ROOMS),
+)  # fmt: skip
+
 _PROJECTIONS = {
     "vime/MountainCar-v0": _CAR,
     "vime/SparseMountainCar-v0": _CAR,
@@ -105,6 +118,8 @@ _PROJECTIONS = {
     "vime/HalfCheetah-v0": _RUNNER,
     "vime/SparseHalfCheetah-v0": _RUNNER,
     "vime/StochasticChain-v0": _CHAIN,
+    "vime/PixelMountainCar-v0": replace(_CAR, coordinates=_pixel_car),
+    "vime/PixelMaze-v0": _ROOMS,
     **{f"vime/DeepSea{size}-v0": _sea_plane(size) for size in SIZES},
     **{f"vime/PointMaze{name}-v0": _maze_plane(name) for name in MAZES},
 }

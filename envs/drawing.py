@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 400, 240
 """pixels"""
+PIXELS = ("vime/PixelMountainCar-v0", "vime/PixelMaze-v0")
+"""Tasks whose observations are pictures already."""
 _OVERSAMPLED = 2
 _PAPER, _INK, _BODY, _ACCENT, _PALE = "#ffffff", "#333333", "#2b6cb0", "#d9480f", "#d5dbe1"
 
@@ -25,6 +27,8 @@ def frame(task_id: str, obs: np.ndarray) -> np.ndarray | None:
     Raises:
         gymnasium.error.DependencyNotInstalled: Pillow is missing.
     """
+    if task_id in PIXELS:
+        return _enlarged(np.asarray(obs)[-1])
     draw = _PAINTERS.get(task_id)
     if draw is None:
         return None
@@ -38,6 +42,16 @@ def frame(task_id: str, obs: np.ndarray) -> np.ndarray | None:
     image = Image.new("RGB", size, _PAPER)
     draw(ImageDraw.Draw(image), np.asarray(obs, np.float64).ravel())
     return np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS))
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    """Returns a grey picture as large as fits, in the middle of white paper."""
+    times = min(WIDTH // picture.shape[1], HEIGHT // picture.shape[0])
+    large = picture.repeat(times, axis=0).repeat(times, axis=1)
+    canvas = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    top, left = (HEIGHT - large.shape[0]) // 2, (WIDTH - large.shape[1]) // 2
+    canvas[top : top + large.shape[0], left : left + large.shape[1]] = large[..., None]
+    return canvas
 
 
 def _draw_car(pen: "ImageDraw", obs: np.ndarray) -> None:

@@ -90,3 +90,24 @@ MAZES: Mapping[str, Maze] = MappingProxyType(
     }
 )
 """The maps and time limits of Gymnasium-Robotics' PointMaze, by its names; start and goal are ours."""
+
+ROOMS = Maze(
+    cells=(
+        "##############",
+        "#s     #     #",
+        "#      #     #",
+        "#            #",
+        "#      #     #",
+        "#      #     #",
+        "#      #     #",
+        "########## ###",
+        "#      #     #",
+        "#      #     #",
+        "#            #",
+        "#      #     #",
+        "#g     #     #",
+        "##############",
+    ),
+    horizon=150,
+)
+"""Four rooms in a chain, for a walker who is seen from above."""
