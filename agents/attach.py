@@ -56,7 +56,8 @@ def attach(
             nobody need (on-policy by what the agent earns, off-policy by MaxInfoRL's rule), or a rule of
             `agents.weight` or `agents.gain` with settings of your own.
         streams: 1 adds the bonus to the reward; 2, or an `agents.streams.TwoStreams`, keeps both apart, on-policy only.
-        settings: of the bonus, where it is a name; `seed` is the model's unless given.
+        settings: of the bonus, where it is a name; `seed` is the model's unless given. `encoder` may be a name
+            (`agents.names.ENCODERS`): the bonus then runs on features learned from the agent's own observations.
 
     Raises:
         InvalidSettings: the model has no environment or no buffer, is curious already, or a setting is wrong.
@@ -146,7 +147,8 @@ def _scaled(
     settings: Mapping[str, Any],
     given: bool,
 ) -> "ScaledBonus":
-    from vime import Bonus, InvalidSettings, ScaledBonus, make_bonus
+    from agents.encoders import make_bonus
+    from vime import Bonus, InvalidSettings, ScaledBonus
 
     if isinstance(bonus, str):
         with _generators_restored():

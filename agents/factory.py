@@ -19,12 +19,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from torch import nn
 
 from agents.config import RunConfig
+from agents.encoders import check_bonus, encoder_settings, is_named, random_play
 from agents.names import ALGORITHMS, Recipe
-from agents.networks import MIN_IMAGE, extractor, is_small_image
+from agents.networks import EXTRACTORS, MIN_IMAGE, extractor, is_small_image
+from agents.on_features import OnFeatures
 from agents.pool import Pool
 from agents.recorder import Recorder
 from agents.tasks import backend, check_task, tasks
-from vime.bonus import part_settings
 from vime.errors import InvalidSettings, UnsupportedSpace, VimeError, build_settings, choose, nearest
 from vime.normalise import Scaling
 
@@ -62,7 +63,7 @@ def check_settings(config: RunConfig) -> None:
         name = f"The bonus {config.bonus!r}"
         with _refusals(f"{name} cannot be built with {config.bonus_settings}", TypeError, ValueError):
             settings, _ = _bonus_settings(config)
-            part_settings(config.bonus, settings)
+            check_bonus(config.bonus, settings)
     _algorithm_settings(config)
 
 
@@ -122,8 +123,32 @@ def make_model(config: RunConfig, env: VecEnv, **overrides: Any) -> BaseAlgorith
             settings, how = _bonus_settings(config)
             settings = {"seed": config.seed, "device": config.device, **settings}
             how |= {"scale": config.scale, "weight": config.weight, "streams": config.streams}
+            before = _take_before(settings)
             model = attach(model, config.bonus, **how, **settings)
+            if before:
+                _play_before(model, config, before)
     return model
+
+
+def _take_before(settings: dict[str, Any]) -> int:
+    """Returns the random steps that an encoder is to learn from before the run, and takes them out of its settings."""
+    if not is_named(settings):
+        return 0
+    encoder = encoder_settings(settings["encoder"])
+    settings["encoder"] = {**vars(encoder), "before": 0}
+    return encoder.before
+
+
+def _play_before(model: BaseAlgorithm, config: RunConfig, steps: int) -> None:
+    """Lets the features of the bonus learn from random play in a copy of the task, seeded by the run."""
+    from agents.attach import curiosity
+
+    env = make_environment(config)
+    curious = curiosity(model)
+    bonus = None if curious is None else curious.bonus.bonus
+    if isinstance(bonus, OnFeatures):
+        bonus.prepare(random_play(env, steps, config.seed))
+    env.close()
 
 
 def _building(config: RunConfig) -> AbstractContextManager[None]:
@@ -188,7 +213,10 @@ def _translate(settings: Mapping[str, Any], env: VecEnv) -> dict[str, Any]:
     policy = settings.get("policy_kwargs")
     if isinstance(policy, Mapping) and isinstance(policy.get("activation_fn"), str):
         activation = choose("activation", policy["activation_fn"], ACTIVATIONS)
-        settings["policy_kwargs"] = {**policy, "activation_fn": activation}
+        settings["policy_kwargs"] = policy = {**policy, "activation_fn": activation}
+    if isinstance(policy, Mapping) and isinstance(policy.get("features_extractor_class"), str):
+        network = choose("network", policy["features_extractor_class"], EXTRACTORS)
+        settings["policy_kwargs"] = policy = {**policy, "features_extractor_class": network}
     features = extractor(env.observation_space)
     if features is not None and (policy is None or isinstance(policy, Mapping)):
         settings["policy_kwargs"] = {"features_extractor_class": features, **(settings.get("policy_kwargs") or {})}

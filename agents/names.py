@@ -146,3 +146,13 @@ BONUSES: Mapping[str, str] = MappingProxyType(
         "lpm": "learning progress of a forward model, blind to noise (Hou et al. 2025)",
     }
 )
+
+ENCODERS: Mapping[str, str] = MappingProxyType(
+    {
+        "random": "what a bonus has by itself: on images frozen random convolutions, or its own trained ones",
+        "vae": "the code of a variational autoencoder, trained on the agent's own frames (Kingma and Welling 2014)",
+        "iaf-vae": "the same with an inverse autoregressive posterior (Kingma et al. 2016)",
+        "inverse": "features that tell which action led from one observation to the next (Pathak et al. 2017)",
+    }
+)
+"""What `encoder=` of a bonus may name, beside every other generative model that has a code, and folders of models."""

@@ -1,5 +1,7 @@
 """Features of images that are too small for SB3's convolutions, down to the 7x7 cells of a grid."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from gymnasium import Space, spaces
@@ -85,6 +87,35 @@ class SmallImage(BaseFeaturesExtractor):
         return F.relu(self.head(pixels.flatten(1)))
 
 
+class Patches(BaseFeaturesExtractor):
+    """Features of images cut into squares: one rectified layer of each square, then one of all.
+
+    On 42x42 a training step takes a third of what SB3's convolutions take; it tells where things are, and no texture.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Box, width: int = WIDTH // 2, side: int = 6, channels: int = 16
+    ) -> None:
+        super().__init__(observation_space, width)
+        height, width_, self.depth = images_last(torch.zeros(1, *observation_space.shape)).shape[1:]
+        self.unit = 1.0 if is_image_space(observation_space) else 1 / max(float(observation_space.high.max()), 1.0)
+        self.side, self.margins = side, (0, -width_ % side, 0, -height % side)
+        squares = (-(-height // side)) * (-(-width_ // side))
+        self.square = nn.Linear(self.depth * side * side, channels)
+        self.head = nn.Linear(squares * channels, width)
+
+    def forward(self, observations: Tensor) -> Float[Tensor, "n w"]:
+        """Returns the features of `n` images."""
+        images = images_last(observations).movedim(-1, 1).float()  # channels first, as SB3 has them: then nothing moves
+        if any(self.margins):
+            images = F.pad(images, self.margins)
+        n, depth, height, width = images.shape
+        squares = images.reshape(n, depth, height // self.side, self.side, width // self.side, self.side)
+        rows = squares.permute(0, 2, 4, 1, 3, 5).reshape(-1, self.square.in_features)
+        seen = F.relu(self.square(rows if self.unit == 1 else rows * self.unit))
+        return F.relu(self.head(seen.reshape(n, -1)))
+
+
 class Parts(BaseFeaturesExtractor):
     """Features of a `Dict` with small images in it: those of `SmallImage` and, as in SB3, of all other entries."""
 
@@ -108,6 +139,10 @@ class Parts(BaseFeaturesExtractor):
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "n w"]:
         """Returns the features of all entries, one after another."""
         return torch.cat([part(observations[key]) for key, part in self.parts.items()], 1)
+
+
+EXTRACTORS: Mapping[str, type[BaseFeaturesExtractor]] = {"nature": NatureCNN, "small": SmallImage, "patches": Patches}
+"""Networks for images that `policy_kwargs` may name as `features_extractor_class`."""
 
 
 def extractor(space: Space) -> type[BaseFeaturesExtractor] | None:

@@ -6,8 +6,11 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.preprocessing import preprocess_obs
 
-from agents.networks import Parts, SmallImage, extractor, images_last, is_small_image, kinds
+from agents.config import RunConfig
+from agents.factory import make_model, make_task
+from agents.networks import EXTRACTORS, Parts, Patches, SmallImage, extractor, images_last, is_small_image, kinds
 from envs.grids import observation_space
+from vime.errors import UnknownName
 
 GRID = observation_space()
 BYTES = spaces.Box(0, 255, (7, 7, 3), np.uint8)
@@ -139,3 +142,50 @@ def test_ppo_learns_what_one_cell_says(high: int) -> None:
         obs, reward, *_ = env.step(int(model.predict(obs, deterministic=True)[0]))
         paid += reward
     assert paid > 85
+
+
+@pytest.mark.parametrize("space", [box(42, 42, 2), box(2, 42, 42), box(40, 45, 1), LARGE, BYTES], ids=str)
+def test_patches_see_every_pixel_of_an_image_of_any_size(space: spaces.Box) -> None:
+    torch.manual_seed(0)
+    net = Patches(space, width=64)
+    images = torch.rand(8, *space.shape, requires_grad=True)
+    features = net(images)
+    assert features.shape == (8, 64)
+    (slope,) = torch.autograd.grad(features.square().sum(), images)
+    assert (slope.abs().sum(0) > 0).all()
+
+
+def test_patches_are_the_same_for_channels_first_and_last() -> None:
+    torch.manual_seed(0)
+    last, first = Patches(box(42, 40, 2)), Patches(box(2, 42, 40))
+    first.load_state_dict(last.state_dict())
+    images = torch.rand(4, 42, 40, 2)
+    torch.testing.assert_close(last(images), first(images.movedim(-1, 1)))
+
+
+def test_a_patch_is_a_convolution_that_strides_by_its_size() -> None:
+    torch.manual_seed(0)
+    net = Patches(box(12, 18, 2), side=6, channels=3)
+    kernel = net.square.weight.view(3, 2, 6, 6)
+    images = torch.rand(5, 12, 18, 2)
+    seen = torch.relu(torch.conv2d(images.movedim(-1, 1), kernel, net.square.bias, stride=6))
+    expected = torch.relu(net.head(seen.movedim(1, -1).flatten(1)))
+    torch.testing.assert_close(net(images), expected)
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_a_run_may_name_its_network(name: str) -> None:
+    settings = {"policy_kwargs": {"features_extractor_class": name}}
+    config = RunConfig(task="vime/PixelMaze-v0", bonus="none", environments=1, algorithm_settings=settings)
+    env = make_task(config)
+    assert type(make_model(config, env).policy.features_extractor) is EXTRACTORS[name]
+    env.close()
+
+
+def test_another_network_is_refused() -> None:
+    settings = {"policy_kwargs": {"features_extractor_class": "patch"}}
+    config = RunConfig(task="vime/PixelMaze-v0", bonus="none", environments=1, algorithm_settings=settings)
+    env = make_task(config)
+    with pytest.raises(UnknownName, match="Did you mean 'patches'"):
+        make_model(config, env)
+    env.close()

@@ -1,0 +1,224 @@
+"""What a model learns to see in observations, for bonuses to run on: codes of generative models, inverse features."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from jaxtyping import Float
+from torch import Tensor
+
+import generative
+from generative import FitSettings, LearnedEncoder, Model
+from vime.errors import CheckpointError, InvalidData, InvalidSettings, UnknownName, UnsupportedSpace
+from vime.inverse import InverseFeatures, InverseSettings
+from vime.spaces import CHUNK, is_image
+from vime.transitions import Observation, Transitions, map_observation
+
+
+class Features(Protocol):
+    """Features of observations that are learned from transitions."""
+
+    @property
+    def features(self) -> int:
+        """Numbers per observation."""
+        ...
+
+    def encode(self, obs: Observation) -> Float[Tensor, "n d"]:
+        """Returns the features of `n` observations, without gradients."""
+        ...
+
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Goes on learning from all that was kept, `t * b` transitions; returns metrics."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the future depends on, as tensors and plain Python values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        ...
+
+
+@contextmanager
+def as_ours() -> Iterator[None]:
+    """Raises the errors of generative models as those of the same name in `vime.errors`."""
+    kinds = {
+        generative.InvalidSettings: InvalidSettings,
+        generative.UnknownName: UnknownName,
+        generative.CheckpointError: CheckpointError,
+        generative.InvalidData: InvalidData,
+        generative.Diverged: InvalidData,
+    }
+    try:
+        yield
+    except tuple(kinds) as error:
+        raise kinds[type(error)](str(error)) from error
+
+
+class Pictures:
+    """Observations of an image space as what generative models read: `(n, channels, height, width)`, 0 to 1.
+
+    Args:
+        space: of the observations.
+        frames: pictures in an observation, of as many channels each, that are read one by one.
+
+    Raises:
+        UnsupportedSpace: it is no space of images, or its channels do not make so many pictures.
+    """
+
+    def __init__(self, space: gymnasium.Space, frames: int = 1) -> None:
+        if not isinstance(space, spaces.Box) or not is_image(space):
+            raise UnsupportedSpace(
+                f"A learned encoder reads images of bytes, or of floats with up to 16 channels; got {space}. Leave "
+                "`encoder` out: a bonus takes numbers as they are."
+            )
+        shape = space.shape
+        self.last = len(shape) > 2 and shape[-1] <= shape[-3]
+        height, width = shape[-3:-1] if self.last else shape[-2:]
+        channels = prod(shape) // (height * width)
+        if channels % frames:
+            raise UnsupportedSpace(f"An image of {channels} channels does not make {frames} frames of equal channels.")
+        self.frames, self.flat = frames, shape
+        self.shape = (channels // frames, height, width)
+        """Of one picture."""
+        largest = float(np.abs(space.high).max())
+        self.largest = largest if 1 < largest < 1e6 else 1.0
+        self.bytes = space.dtype == np.uint8 and largest == 255
+
+    def read(self, obs: Observation) -> Tensor:
+        """Returns the pictures of `n` observations, bytes of 256 levels as they are: `(n * frames, *shape)`.
+
+        Raises:
+            InvalidData: the observations have another shape.
+        """
+        if isinstance(obs, dict) or tuple(obs.shape[1:]) != self.flat:
+            came = "a mapping" if isinstance(obs, dict) else tuple(obs.shape)
+            raise InvalidData(f"The encoder was made for observations of shape (n, {self.flat}); got {came}.")
+        images = obs.movedim(-1, -3) if self.last else obs
+        images = images.reshape(-1, *self.shape)
+        return images if self.bytes else images.float() / self.largest
+
+
+class Coded:
+    """The code that a generative model has of an observation, or of each of its frames.
+
+    Args:
+        space: of the observations: images.
+        model: with a code, for images of the shape that `Pictures` reads; new or trained.
+        frames: pictures in an observation, each encoded by itself.
+        steps: rounds of training whenever it learns.
+        minibatch: pictures in each.
+        seed: of the order of the data and of all noise.
+        device: where the model lives.
+
+    Raises:
+        UnsupportedSpace, InvalidSettings: the space is none of images, the model has no code or is of another shape.
+    """
+
+    def __init__(
+        self,
+        space: gymnasium.Space,
+        model: Model,
+        *,
+        frames: int = 1,
+        steps: int = 300,
+        minibatch: int = 128,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.pictures = Pictures(space, frames)
+        if model.shape != self.pictures.shape:
+            raise InvalidSettings(
+                f"This {model.name} was built for images of shape {model.shape}; the task shows {self.pictures.shape}, "
+                "as channels, height and width. Train it on frames of this task."
+            )
+        self.steps = steps
+        with as_ours():
+            settings = FitSettings(batch_size=minibatch, seed=seed, device=device, average=None)
+            self.encoder = LearnedEncoder(model, settings)
+
+    @property
+    def features(self) -> int:
+        """Numbers per observation."""
+        return self.pictures.frames * self.encoder.features
+
+    @torch.no_grad()
+    def encode(self, obs: Observation) -> Float[Tensor, "n d"]:
+        """Returns the codes of `n` observations, those of their frames side by side."""
+        pictures = self.pictures.read(obs)
+        with as_ours():
+            codes = torch.cat([self.encoder.encode(part) for part in pictures.split(CHUNK)])
+        return codes.reshape(len(pictures) // self.pictures.frames, -1)
+
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Learns from the successors, of frames the newest; returns `encoder_loss`, of all players of the model."""
+        valid = batch.valid.flatten()
+        seen = self.pictures.read(map_observation(lambda part: part.flatten(0, 1)[valid], batch.next_obs))
+        newest = seen.unflatten(0, (-1, self.pictures.frames))[:, -1]
+        with as_ours(), torch.enable_grad():
+            terms = self.encoder.fit(newest, self.steps)
+        return {"encoder_loss": sum(value for name, value in terms.items() if name.split("/")[-1] == "loss")}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Model, optimiser, generator."""
+        return {"encoder": self.encoder.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        with as_ours():
+            self.encoder.load_state_dict(state["encoder"])
+
+
+class Controlled:
+    """Features that tell which action led from one observation to the next, of any space.
+
+    Args:
+        observation_space: of a single environment.
+        action_space: of a single environment.
+        settings: width, hidden layers, step size, minibatch, seed and device.
+        steps: minibatches whenever it learns.
+
+    References: Pathak et al. 2017, "Curiosity-driven exploration by self-supervised prediction", equations 2 and 3.
+    """
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space,
+        action_space: gymnasium.Space,
+        settings: InverseSettings,
+        *,
+        steps: int = 300,
+    ) -> None:
+        self.model = InverseFeatures(observation_space, action_space, settings, forward=False)
+        self.steps = steps
+
+    @property
+    def features(self) -> int:
+        """Numbers per observation."""
+        return self.model.settings.width
+
+    def encode(self, obs: Observation) -> Float[Tensor, "n d"]:
+        """Returns the features of `n` observations."""
+        return self.model.net.encode(map_observation(lambda part: part.to(self.model.settings.device), obs))
+
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Learns from the transitions, in whole passes; returns `encoder_loss`, nats or half squared errors."""
+        in_a_pass = -(-int(batch.valid.sum()) // self.model.settings.minibatch)
+        loss = 0.0
+        for _ in range(max(1, round(self.steps / in_a_pass))):
+            loss = self.model.learn(batch)["inverse_loss"]
+        return {"encoder_loss": loss}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimiser and generator."""
+        return self.model.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        self.model.load_state_dict(state)
