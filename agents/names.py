@@ -138,6 +138,7 @@ BONUSES: Mapping[str, str] = MappingProxyType(
         "counts": "one over the root of visits, exact or on a grid (Strehl and Littman 2008)",
         "simhash": "counts by a locality-sensitive hash (Tang et al. 2017)",
         "pseudo-counts": "soft counts of the episode by nearest neighbours (Badia et al. 2020)",
+        "density-counts": "counts by what a density gains from seeing a place (Bellemare 2016, Ostrovski 2017)",
         "ngu": "pseudo-counts of the episode, modulated by rnd (Badia et al. 2020)",
         "re3": "state entropy by nearest neighbours in random features (Seo et al. 2021)",
         "rise": "Rényi entropy of the states (Yuan et al. 2022)",

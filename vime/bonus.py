@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vime.bonuses.counts import Counts
 from vime.bonuses.deir import Deir
+from vime.bonuses.density_counts import DensityCounts
 from vime.bonuses.disagreement import Disagreement
 from vime.bonuses.e3b import E3b
 from vime.bonuses.ex2 import Ex2
@@ -83,6 +84,7 @@ BONUSES: Mapping[str, type] = {
     "counts": Counts,
     "simhash": SimHash,
     "pseudo-counts": PseudoCounts,
+    "density-counts": DensityCounts,
     "ngu": Ngu,
     "re3": Re3,
     "rise": Rise,

@@ -32,7 +32,9 @@ SMALL |= {
     name: {"hidden": (8,), "width": 4, "passes": 1, "minibatch": 16} for name in ("icm", "ride", "e3b", "deir", "ex2")
 }
 SMALL |= {name: {"hidden": (8,), "passes": 1, "minibatch": 16} for name in ("disagreement", "girm")}
-SMALL |= {name: {"hidden": (8,), "passes": 1, "minibatch": 16} for name in ("rnd", "ngu", "noveld", "lpm")}
+SMALL |= {
+    name: {"hidden": (8,), "passes": 1, "minibatch": 16} for name in ("rnd", "ngu", "noveld", "lpm", "density-counts")
+}
 SMALL |= {name: {"hidden": (8,), "width": 4} for name in ("pseudo-counts", "re3", "rise", "revd")}
 SMALL["lpm"]["queue"] = 16
 SMALL |= {"counts": {}, "simhash": {"bits": 2}}
