@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vime.errors import InvalidSettings
-from vime.features import FeatureNet
+from vime.features import FeatureNet, regress
 from vime.learned import LearnedSettings, Trainer
 from vime.saved import Saved
 from vime.transitions import Observation, map_observation
@@ -20,6 +20,10 @@ class DistillationSettings(LearnedSettings):
 
     width: int = 64
     """Length of the random features that are imitated."""
+    minibatch: int = 512
+    """Transitions per gradient step."""
+    learning_rate: float = 4e-3
+    """Step size of Adam."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,4 +70,10 @@ class Distillation(Saved):
             guess = self.predictor.run(map_observation(lambda part: part[index], prepared))
             return {"distillation_loss": (guess - goal[index]).square().mean()}
 
-        return self.trainer.fit(len(goal), losses)
+        def regression(index: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
+            loss, slopes = regress(self.predictor.head, prepared[index], goal[index])  # type: ignore[index]
+            return {"distillation_loss": loss}, slopes
+
+        if self.predictor.images:  # their convolutions are left to autograd
+            return self.trainer.fit(len(goal), losses)
+        return self.trainer.descend(len(goal), regression)

@@ -42,6 +42,29 @@ def mlp(widths: Sequence[int], generator: torch.Generator) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+@torch.no_grad()
+def regress(
+    net: nn.Sequential, inputs: Float[Tensor, "n d"], goal: Float[Tensor, "n w"]
+) -> tuple[Float[Tensor, ""], list[Tensor]]:
+    """Returns the mean squared error of an `mlp`, and its slopes in the order of the parameters.
+
+    By hand, for networks this small wait for autograd more than they compute.
+    """
+    seen = [inputs]
+    for layer in net:
+        seen.append(layer(seen[-1]))
+    gap = seen.pop() - goal
+    slope = gap * (2 / gap.numel())
+    slopes: list[Tensor] = []
+    for layer, values in zip(reversed(net), reversed(seen), strict=True):
+        if isinstance(layer, nn.Linear):
+            slopes += [slope.sum(0), slope.t() @ values]
+            slope = slope @ layer.weight if layer is not net[0] else slope
+        else:
+            slope = torch.ops.aten.threshold_backward(slope, values, 0)
+    return gap.square().mean(), slopes[::-1]
+
+
 def minibatches(
     n: int, size: int, passes: int, generator: torch.Generator, device: torch.device | str = "cpu"
 ) -> Iterator[Int[Tensor, " m"]]:

@@ -1,6 +1,6 @@
 """What most learned bonuses share: their settings, rows of a batch, fixed features, and training by Adam."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ import gymnasium
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from vime.errors import InvalidSettings
 from vime.features import Flat, Standardiser, minibatches
@@ -118,20 +119,48 @@ class Trainer:
         Args:
             losses: the parts of the loss, to be added up, of the rows at these indices.
         """
+
+        def differentiate(index: Tensor) -> tuple[dict[str, Tensor], Sequence[Tensor]]:
+            with torch.enable_grad():
+                parts = losses(index)
+                total = torch.stack(list(parts.values())).sum()
+                slopes = torch.autograd.grad(total, self.trained, materialize_grads=True)
+            return {name: part.detach() for name, part in parts.items()}, slopes
+
+        return self.descend(n, differentiate)
+
+    def descend(
+        self, n: int, differentiate: Callable[[Tensor], tuple[dict[str, Tensor], Sequence[Tensor]]]
+    ) -> dict[str, float]:
+        """Does what `fit` does, for a loss that comes with its slopes.
+
+        Args:
+            differentiate: the parts of the loss of the rows at these indices, and its slopes in the order of `trained`.
+        """
         s = self.settings
         history: list[Tensor] = []
         names: list[str] = []
         for index in minibatches(n, s.minibatch, s.passes, self.generator, s.device):
-            with torch.enable_grad():
-                parts = losses(index)
-                values = torch.stack(list(parts.values()))
-                slopes = torch.autograd.grad(values.sum(), self.trained, materialize_grads=True)
+            parts, slopes = differentiate(index)
             slope = torch.cat([part.reshape(-1) for part in slopes])
             self.vector.grad = slope.mul_((GENTLE / (slope.norm() + TINY)).clamp_(max=1.0))
-            self.optimiser.step()
-            history.append(values.detach())
+            self._step()
+            history.append(torch.stack(list(parts.values())))
             names = list(parts)
         return dict(zip(names, torch.stack(history).mean(0).tolist(), strict=True)) if history else {}
+
+    @torch.no_grad()
+    def _step(self) -> None:
+        """Does what the optimiser's own step does, in half the time: its kernel, on its state."""
+        kept = self.optimiser.state.get(self.vector)
+        if not kept:  # the first step makes the state
+            self.optimiser.step()
+            return
+        group = self.optimiser.param_groups[0]
+        (beta1, beta2), same = group["betas"], ("amsgrad", "lr", "weight_decay", "eps", "maximize", "fused")
+        slope, mean, square, steps = self.vector.grad, kept["exp_avg"], kept["exp_avg_sq"], kept["step"]
+        options: dict[str, Any] = {name: group[name] for name in same}
+        adam([self.vector], [slope], [mean], [square], [], [steps], beta1=beta1, beta2=beta2, **options)  # type: ignore[list-item]
 
     def noise(self, *shape: int) -> Tensor:
         """Returns standard normal numbers from the generator, on the device of the networks."""

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import (
     sync_envs_normalization,
 )
 
-from agents.vecenv import Recording, Tape, raw_level, record
+from agents.vecenv import Recording, Tape, finite, raw_level, record
 from vime import CheckpointError, InvalidData, InvalidSettings
 
 
@@ -122,6 +122,13 @@ def test_what_is_not_finite_is_refused_with_environment_and_step(walk: Any, brok
     assert tape.kept == 6
     with pytest.raises(InvalidSettings):
         tape.keep()
+
+
+@pytest.mark.parametrize("values", [[1.0, np.nan], [np.inf, 1.0], [-np.inf, np.inf], [3e38, -3e38], [0.0, 1e-45]])
+def test_finite_is_what_numpy_calls_so_for_every_number(values: list[float]) -> None:
+    array = np.array(values, np.float32)
+    assert finite(array) == np.isfinite(array).all()
+    assert finite(array.reshape(1, 2).T) == np.isfinite(array).all()
 
 
 def test_a_number_beyond_single_precision_and_a_broken_reset_are_refused(sampler: Any) -> None:

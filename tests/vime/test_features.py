@@ -8,7 +8,8 @@ from gymnasium import spaces
 import vime
 from vime.actions import Actions
 from vime.bonuses.deir import Deir
-from vime.features import FeatureNet, minibatches
+from vime.features import FeatureNet, minibatches, mlp, regress
+from vime.learned import LearnedSettings, Trainer
 
 BOX, MOVES = spaces.Box(-5, 5, (2,), np.float32), spaces.Discrete(4)
 
@@ -37,6 +38,36 @@ def test_minibatches_pass_over_every_row_once() -> None:
     parts = list(minibatches(10, 4, 2, torch.Generator().manual_seed(0)))
     assert len(parts) == 6
     assert torch.cat(parts[:3]).sort().values.tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("widths", [(3, 2), (3, 5, 2), (3, 5, 4, 2)])
+def test_slopes_by_hand_are_those_of_autograd(widths: tuple[int, ...]) -> None:
+    random = torch.Generator().manual_seed(0)
+    net = mlp(widths, random).double()
+    inputs, goal = (torch.randn(7, n, generator=random, dtype=torch.float64) for n in (3, 2))
+    loss, slopes = regress(net, inputs, goal)
+    expected = torch.nn.functional.mse_loss(net(inputs), goal)
+    torch.testing.assert_close(loss, expected.detach())
+    for slope, parameter, oracle in zip(
+        slopes, net.parameters(), torch.autograd.grad(expected, list(net.parameters())), strict=True
+    ):
+        assert slope.shape == parameter.shape
+        torch.testing.assert_close(slope, oracle)
+
+
+def test_a_step_of_the_trainer_is_one_of_its_optimiser() -> None:
+    trainers = [Trainer({"net": mlp((3, 4, 2), torch.Generator().manual_seed(0))}, LearnedSettings()) for _ in range(2)]
+    random = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        slope = torch.randn(len(trainers[0].vector), generator=random)
+        for trainer, step in zip(trainers, (trainers[0]._step, trainers[1].optimiser.step), strict=True):
+            trainer.vector.grad = slope.clone()
+            step()
+    ours, theirs = (trainer.state_dict() for trainer in trainers)
+    for name in ours["nets"]:
+        assert torch.equal(ours["nets"][name], theirs["nets"][name])
+    for name, value in ours["optimiser"]["state"][0].items():
+        assert torch.equal(value, theirs["optimiser"]["state"][0][name])
 
 
 def test_features_do_not_depend_on_the_unit_of_a_vector() -> None:
