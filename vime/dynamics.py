@@ -124,7 +124,7 @@ class DynamicsModel:
 
     def standardise(self, rows: Rows) -> Rows:
         """Returns the rows in deviations from the mean of everything seen, cut at ±10."""
-        return Rows(_standardise(rows.inputs, self.input_moments), _standardise(rows.targets, self.target_moments))
+        return Rows(standardise_by(rows.inputs, self.input_moments), standardise_by(rows.targets, self.target_moments))
 
     def add(self, rows: Rows) -> None:
         """Takes `n` rows into the statistics and the pool."""
@@ -167,9 +167,9 @@ class DynamicsModel:
             biases=tuple(part.detach().clone() for part in biases),
             activation=activation,
             input_centre=self.input_moments.mean.float(),
-            input_spread=_spread(self.input_moments),
+            input_spread=spread_of(self.input_moments),
             target_centre=self.target_moments.mean.float(),
-            target_spread=_spread(self.target_moments),
+            target_spread=spread_of(self.target_moments),
             noise=None if noise is None else noise.detach().clone(),
             noise_floor=self.settings.noise_floor,
             change=self.settings.target == "change",
@@ -200,10 +200,12 @@ class DynamicsModel:
         self.generator.set_state(state["generator"].cpu())
 
 
-def _spread(moments: RunningMoments) -> Tensor:
+def spread_of(moments: RunningMoments) -> Tensor:
+    """Returns what to divide each entry by: its deviation, or one where it is constant."""
     deviation = moments.deviation.float()
     return torch.where(deviation > CONSTANT, deviation, 1.0)
 
 
-def _standardise(values: Tensor, moments: RunningMoments) -> Tensor:
-    return ((values - moments.mean.float()) / _spread(moments)).clamp_(-CLIP, CLIP)
+def standardise_by(values: Tensor, moments: RunningMoments) -> Tensor:
+    """Returns values in deviations from their mean, cut at ±10."""
+    return ((values - moments.mean.float()) / spread_of(moments)).clamp_(-CLIP, CLIP)
