@@ -1,10 +1,13 @@
-"""The command line: `vime train | evaluate | compare | report | demo | list | bench`. Help does not import torch."""
+"""The command line: `vime train | evaluate | compare | report | generate | demo | list | bench`.
+
+Help does not import torch.
+"""
 
 import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tyro
@@ -13,9 +16,15 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from agents import commands
 
 BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
-DESCRIPTION = """Wrap gym environments, train curious agents, compare exploration baselines.
+DESCRIPTIONS = {
+    "vime": """Wrap gym environments, train curious agents, compare exploration baselines.
 
-Example: vime train --task vime/SparseMountainCar-v0 --bonus vime --steps 60000 --out runs/car"""
+Example: vime train --task vime/SparseMountainCar-v0 --bonus vime --steps 60000 --out runs/car""",
+    "vime generate": """Train, sample and evaluate generative models.
+
+Example: vime generate train infogan --data digits --out runs/infogan""",
+}
+"""What help says first, by the command that it is asked of."""
 
 REGISTRY = ConstructorRegistry()
 
@@ -69,17 +78,25 @@ def _pair(word: str) -> tuple[str, Any]:
 
 
 def _run(words: list[str]) -> None:
-    table = {
+    prog, table = "vime", _table(words)
+    if words[:1] == ["generate"]:
+        prog, words = "vime generate", words[1:]
+        table = commands.generate.commands(words)
+    with REGISTRY:
+        tyro.extras.subcommand_cli_from_dict(table, prog=prog, description=DESCRIPTIONS[prog], args=words)
+
+
+def _table(words: list[str]) -> dict[str, Callable[..., None]]:
+    return {
         "train": commands.train_from(commands.standing(words)),
         "evaluate": commands.evaluate,
         "compare": commands.compare_from(words),
         "report": commands.report,
+        "generate": commands.generate.generate,
         "demo": commands.demo,
         "list": commands.show_names,
         "bench": commands.bench,
     }
-    with REGISTRY:
-        tyro.extras.subcommand_cli_from_dict(table, prog="vime", description=DESCRIPTION, args=words)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -111,7 +128,9 @@ def _can_be_mended(error: Exception) -> bool:
 
     from vime.errors import VimeError
 
-    return isinstance(error, (VimeError, gymnasium.error.Error, OSError))
+    models = sys.modules.get("generative.errors")  # imported, if one of its errors came
+    ours = (VimeError,) if models is None else (VimeError, models.GenerativeError)
+    return isinstance(error, (*ours, gymnasium.error.Error, OSError))
 
 
 def _how_to_go_on(words: Sequence[str]) -> str:

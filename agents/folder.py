@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, Self, TypeVar
 
 from agents.config import RunConfig
 from agents.lease import NO_LOCKS
@@ -20,7 +20,27 @@ COLUMNS = (
 )  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, no more of the quota, no larger file
 log = logging.getLogger(__name__)
-TRACKS = ("metrics.csv", "checkpoint.pt", "result.json")  # signs that a folder held a run
+TRACKS = ("metrics.csv", "checkpoint.pt", "training.safetensors", "result.json")  # signs that a folder held a run
+
+
+class Config(Protocol):
+    """What one run is: `RunConfig`, or another dataclass that is written and compared in the same way."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all fields as values that JSON can hold."""
+        ...
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the configuration that `to_json` wrote."""
+        ...
+
+    def differing(self, other: Any) -> list[str]:
+        """Returns the names of the fields that make the two different runs."""
+        ...
+
+
+C = TypeVar("C", bound=Config)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: bool = True) -> None:
@@ -101,17 +121,17 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_config(out: Path) -> RunConfig:
+def read_config(out: Path, kind: type[C] = RunConfig) -> C:
     """Returns the configuration of the run in `out`.
 
     Raises:
-        CheckpointError: there is no run, or its configuration cannot be read.
+        CheckpointError: there is no run, or its configuration cannot be read as one of that kind.
     """
     path = out / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{out} holds no run: there is no config.json in it.")
     try:
-        return RunConfig.from_json(read_json(path))
+        return kind.from_json(read_json(path))
     except (TypeError, VimeError) as error:
         raise CheckpointError(f"{path} is not the configuration of a run: {error}") from error
 
@@ -128,7 +148,7 @@ class RunFolder:
         CheckpointError: its configuration cannot be read.
     """
 
-    def __init__(self, out: Path, config: RunConfig) -> None:
+    def __init__(self, out: Path, config: Config) -> None:
         self.out = out
         self.config = config
         self._lock: IO[bytes] | None = None
@@ -173,7 +193,7 @@ class RunFolder:
         path = self.out / "config.json"
         began = any((self.out / name).exists() for name in TRACKS)
         if path.exists():
-            stored = read_config(self.out)
+            stored = read_config(self.out, type(self.config))
             names = stored.differing(self.config)
             if names and not began:  # it was refused, or killed, before it learnt anything
                 write_json(path, self.config.to_json())

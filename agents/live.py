@@ -2,13 +2,33 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 PLAIN_SECONDS = 10.0  # from one line to the next where there is no terminal to draw on
 
 
+def _earnings(figures: dict[str, Any]) -> str:
+    """Returns what an agent's run tells beside its step."""
+    parts = [f"return {number(figures['episode_return'])}"]
+    if figures["bonus_share"] is not None:
+        parts.append(f"bonus share {figures['bonus_share']:.0%}")
+    if figures["coverage"] is not None:
+        parts.append(f"coverage {figures['coverage']:.0%}")
+    if figures["first_reward_step"] is not None:
+        parts.append(f"first reward at {figures['first_reward_step']:,}")
+    return " · ".join(parts)
+
+
 class Bar:
-    """The live display of one run, on standard error; where that is no terminal, a line now and then."""
+    """The live display of one run, on standard error; where that is no terminal, a line now and then.
+
+    Args:
+        told: what is said beside `step` of `steps`, from the figures of the moment.
+    """
+
+    def __init__(self, told: Callable[[dict[str, Any]], str] = _earnings) -> None:
+        self._tell = told
 
     def __enter__(self) -> "Bar":
         from rich.console import Console
@@ -24,14 +44,7 @@ class Bar:
 
     def __call__(self, figures: dict[str, Any]) -> None:
         """Shows the figures of the moment."""
-        parts = [f"return {number(figures['episode_return'])}"]
-        if figures["bonus_share"] is not None:
-            parts.append(f"bonus share {figures['bonus_share']:.0%}")
-        if figures["coverage"] is not None:
-            parts.append(f"coverage {figures['coverage']:.0%}")
-        if figures["first_reward_step"] is not None:
-            parts.append(f"first reward at {figures['first_reward_step']:,}")
-        text = " · ".join(parts)
+        text = self._tell(figures)
         if self._console.is_terminal:
             self._draw(figures, text)
         elif time.monotonic() - self._told > PLAIN_SECONDS:

@@ -14,6 +14,11 @@ LIBRARIES = (
 
 
 def versions(config: RunConfig) -> dict[str, Any]:
+    """Returns what a run of an agent runs on: the machine, and what steps the task."""
+    return {**machine(config.threads, config.device), "backend": backend(config.task)}
+
+
+def machine(threads: int, device: str) -> dict[str, Any]:
     """Returns python, libraries, torch's build, threads, device and processor, as JSON can hold them."""
     import torch  # here: who only wants to know which libraries matter need not load it
 
@@ -27,9 +32,8 @@ def versions(config: RunConfig) -> dict[str, Any]:
             "cuda": torch.version.cuda,
             "instructions": torch.backends.cpu.get_cpu_capability(),
         },
-        "backend": backend(config.task),
-        "threads": config.threads,
-        "device": torch.cuda.get_device_name(config.device) if config.device.startswith("cuda") else "cpu",
+        "threads": threads,
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
     }
 
 

@@ -49,7 +49,7 @@ def learning_curves(task: str, runs: Runs) -> bytes | None:
     """
     named = featured(runs)
     others = [label for label in runs if label not in named]
-    figure = _new_figure(3.3 + 0.17 * -(-(len(named) + bool(others)) // 3))
+    figure = new_figure(3.3 + 0.17 * -(-(len(named) + bool(others)) // 3))
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
@@ -83,7 +83,7 @@ def learning_curves(task: str, runs: Runs) -> bytes | None:
     figure.legend(
         [handles[i] for i in order], [texts[i] for i in order], loc="outside lower center", ncols=3, frameon=False
     )
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _look(label: str, named: Sequence[str]) -> tuple[str, str]:
@@ -102,7 +102,7 @@ def coverage_maps(task: str, counts: Mapping[str, np.ndarray], projection: "Proj
         return None
     columns = min(2 if len(counts) <= 4 else 3, len(counts))
     rows = -(-len(counts) // columns)
-    figure = _new_figure((2.75 if columns < 3 else 1.9) * rows + 0.3)
+    figure = new_figure((2.75 if columns < 3 else 1.9) * rows + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     top = max(2, *(int(visits.max()) for visits in counts.values()))
     (x_low, y_low), (x_high, y_high) = projection.low, projection.high
@@ -125,7 +125,7 @@ def coverage_maps(task: str, counts: Mapping[str, np.ndarray], projection: "Proj
     figure.supylabel(projection.labels[1], fontsize=10)
     figure.suptitle(_title(task), fontsize=11)
     figure.colorbar(picture, ax=grid, label="visits", shrink=0.8)  # type: ignore[arg-type]
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _thousands(axes: "Axes", limit: int) -> None:
@@ -139,13 +139,15 @@ def _title(task: str) -> str:
     return task.removeprefix("vime/")
 
 
-def _new_figure(height: float) -> "Figure":
+def new_figure(height: float) -> "Figure":
+    """Returns an empty figure of `WIDTH` by `height` inches."""
     from matplotlib.figure import Figure  # no pyplot: it keeps figures in global state
 
     return Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout="constrained")
 
 
-def _png(figure: "Figure") -> bytes:
+def figure_png(figure: "Figure") -> bytes:
+    """Returns the figure as PNG."""
     buffer = io.BytesIO()
     # no date in the file: the same study gives the same bytes
     figure.savefig(buffer, format="png", metadata={"Software": None})
