@@ -8,12 +8,20 @@ from agents.attach import attach, curiosity
 if TYPE_CHECKING:
     from agents.config import RunConfig
     from agents.evaluate import load
+    from agents.planning.explore import explore
+    from agents.planning.transfer import transfer
 
-__all__ = ["RunConfig", "attach", "curiosity", "load"]
+__all__ = ["RunConfig", "attach", "curiosity", "explore", "load", "transfer"]
 
-_LAZY = {"RunConfig": "agents.config", "load": "agents.evaluate"}
+_LAZY = {
+    "RunConfig": "agents.config",
+    "explore": "agents.planning.explore",
+    "load": "agents.evaluate",
+    "transfer": "agents.planning.transfer",
+}
 _MODULES = (
-    "bench", "buffers", "compare", "config", "evaluate", "factory", "gain", "streams", "train", "vecenv", "weight",
+    "bench", "buffers", "compare", "config", "evaluate", "factory", "gain", "planning", "streams", "train", "vecenv",
+    "weight",
 )  # fmt: skip
 
 

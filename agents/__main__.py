@@ -1,4 +1,4 @@
-"""The command line: `vime train | evaluate | compare | report | generate | demo | list | bench`.
+"""The command line: `vime train | evaluate | compare | report | explore | transfer | generate | demo | list | bench`.
 
 Help does not import torch.
 """
@@ -92,6 +92,8 @@ def _table(words: list[str]) -> dict[str, Callable[..., None]]:
         "evaluate": commands.evaluate,
         "compare": commands.compare_from(words),
         "report": commands.report,
+        "explore": commands.explore,
+        "transfer": commands.transfer,
         "generate": commands.generate.generate,
         "demo": commands.demo,
         "list": commands.show_names,

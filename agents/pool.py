@@ -13,7 +13,33 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from vime.errors import InvalidSettings
 
 
-class Pool(VecEnv):
+class OneObject(VecEnv):
+    """Copies that one object steps together, and that have no attributes or methods of their own."""
+
+    whole: Any
+    """The object that is asked for attributes."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Returns the attribute of the whole, once for every copy asked for."""
+        return [getattr(self.whole, attr_name)] * len(self._chosen(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Refuses: the copies have no attributes of their own."""
+        raise AttributeError(f"These copies share one object: `{attr_name}` cannot be set.")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Refuses: the copies have no methods of their own."""
+        raise AttributeError(f"These copies share one object: `{method_name}` cannot be called on one.")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """Returns false for every copy asked for."""
+        return [False] * len(self._chosen(indices))
+
+    def _chosen(self, indices: Any) -> Sequence[int]:
+        return list(self._get_indices(indices))
+
+
+class Pool(OneObject):
     """Steps a Gymnasium vector environment for SB3, and tells of its episodes as SB3's `Monitor` does.
 
     Args:
@@ -30,7 +56,7 @@ class Pool(VecEnv):
                 f"A pool wants environments that start anew on the same step; this one says {mode}. Make it with "
                 "`autoreset_mode='SameStep'`."
             )
-        self.envs = envs
+        self.envs = self.whole = envs
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
         self._start: int | None = None  # seed of the next reset
         self._began = time.monotonic()
@@ -79,25 +105,6 @@ class Pool(VecEnv):
     def close(self) -> None:
         """Closes all copies."""
         self.envs.close()
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Returns the attribute of the whole, once for every copy asked for."""
-        return [getattr(self.envs, attr_name)] * len(self._chosen(indices))
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Refuses: copies in a pool have no attributes of their own."""
-        raise AttributeError(f"The copies in a pool share one object: `{attr_name}` cannot be set.")
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Refuses: copies in a pool have no methods of their own."""
-        raise AttributeError(f"The copies in a pool share one object: `{method_name}` cannot be called on one.")
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """Returns false for every copy asked for."""
-        return [False] * len(self._chosen(indices))
-
-    def _chosen(self, indices: Any) -> Sequence[int]:
-        return list(self._get_indices(indices))
 
     def get_state(self) -> dict[str, Any]:
         """Returns the state of all copies, and of the account of their episodes.

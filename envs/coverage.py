@@ -58,7 +58,7 @@ class Projection:
 
 
 def projection(task_id: str) -> Projection | None:
-    """Returns the plane on which exploration of a task is drawn and counted; None for a task not of this package."""
+    """Returns the plane on which exploration of a task is drawn and counted; None where none is known."""
     return _PROJECTIONS.get(task_id)
 
 
@@ -72,6 +72,14 @@ def _pole(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _runner(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return obs[:, 17], obs[:, 8]
+
+
+def _pendulum(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.arctan2(obs[:, 1], obs[:, 0]), obs[:, 2]
+
+
+def _two_links(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.arctan2(obs[:, 1], obs[:, 0]), np.arctan2(obs[:, 3], obs[:, 2])
 
 
 def _position(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,6 +110,11 @@ def _maze_plane(name: str) -> Projection:
 _CAR = Projection(("position (m)", "velocity (m/s)"), (-1.0, -3.5), (0.7, 3.5), _BINS, _first_two)
 _POLE = Projection(("angle (rad), 0 upright", "angular velocity (rad/s)"), (-np.pi, -12.0), (np.pi, 12.0), _BINS, _pole)
 _RUNNER = Projection(("position (m)", "forward speed (m/s)"), (-5.0, -5.0), (15.0, 7.0), _BINS, _runner)
+_GYM_CAR = Projection(("position", "velocity"), (-1.2, -0.07), (0.6, 0.07), _BINS, _first_two)
+_PENDULUM = Projection(
+    ("angle (rad), 0 upright", "angular velocity (rad/s)"), (-np.pi, -8), (np.pi, 8), _BINS, _pendulum
+)
+_LINKS = Projection(("first angle (rad)", "second angle (rad)"), (-np.pi, -np.pi), (np.pi, np.pi), _BINS, _two_links)
 _CHAIN = Projection(("position", ""), (-0.5, 0.0), (49.5, 1.0), (50, 1), _position)
 
 _ROOMS = Projection(
@@ -120,6 +133,10 @@ _PROJECTIONS = {
     "vime/StochasticChain-v0": _CHAIN,
     "vime/PixelMountainCar-v0": replace(_CAR, coordinates=_pixel_car),
     "vime/PixelMaze-v0": _ROOMS,
+    "MountainCar-v0": _GYM_CAR,
+    "MountainCarContinuous-v0": _GYM_CAR,
+    "Pendulum-v1": _PENDULUM,
+    "Acrobot-v1": _LINKS,
     **{f"vime/DeepSea{size}-v0": _sea_plane(size) for size in SIZES},
     **{f"vime/PointMaze{name}-v0": _maze_plane(name) for name in MAZES},
 }

@@ -1,7 +1,8 @@
 """Pictures of the classic tasks, drawn from an observation alone."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ WIDTH, HEIGHT = 400, 240
 PIXELS = ("vime/PixelMountainCar-v0", "vime/PixelMaze-v0")
 """Tasks whose observations are pictures already."""
 _OVERSAMPLED = 2
+_STEP = 1e-4
+"""m; from it a track's slope is told"""
 _PAPER, _INK, _BODY, _ACCENT, _PALE = "#ffffff", "#333333", "#2b6cb0", "#d9480f", "#d5dbe1"
 
 
@@ -54,23 +57,40 @@ def _enlarged(picture: np.ndarray) -> np.ndarray:
     return canvas
 
 
-def _draw_car(pen: "ImageDraw", obs: np.ndarray) -> None:
+def _draw_gym_car(pen: "ImageDraw", obs: np.ndarray) -> None:
+    """Gymnasium's car, its track shifted to the middle and stretched to the size of ours."""
+    stretch = 2.0
+    valley = -np.pi / 6
+
+    def height(x: Any) -> Any:
+        return stretch * (0.45 + 0.45 * np.sin(3 * (x / stretch + valley)))
+
+    shifted = np.array([stretch * (obs[0] - valley)])
+    _draw_car(pen, shifted, height, (stretch * (-1.2 - valley), stretch * (0.6 - valley)), stretch * (0.45 - valley))
+
+
+def _draw_car(
+    pen: "ImageDraw",
+    obs: np.ndarray,
+    height: Callable[[Any], Any] = mountain_car.height,
+    edges: tuple[float, float] = (-mountain_car.EDGE, mountain_car.EDGE),
+    flag: float = mountain_car.FLAG,
+) -> None:
     scale = _OVERSAMPLED * 95
 
     def at(x: float, up: float) -> tuple[float, float]:
         return scale * (x + 0.5 * WIDTH * _OVERSAMPLED / scale), _OVERSAMPLED * (HEIGHT - 20) - scale * up
 
-    edge = mountain_car.EDGE
-    track = np.linspace(-edge, edge, 200)
-    pen.line([at(x, mountain_car.height(x)) for x in track], fill=_INK, width=2 * _OVERSAMPLED)
-    flag, base = mountain_car.FLAG, float(mountain_car.height(mountain_car.FLAG))
+    track = np.linspace(*edges, 200)
+    pen.line([at(x, height(x)) for x in track], fill=_INK, width=2 * _OVERSAMPLED)
+    base = float(height(flag))
     pen.line([at(flag, base), at(flag, base + 0.45)], fill=_INK, width=2 * _OVERSAMPLED)
     pen.polygon([at(flag, base + 0.45), at(flag, base + 0.27), at(flag + 0.22, base + 0.36)], fill=_ACCENT)
     x = float(obs[0])
-    slope = 0.5 * np.pi * np.sin(0.5 * np.pi * x)
+    slope = float(height(x + _STEP) - height(x - _STEP)) / (2 * _STEP)
     along = np.array([1.0, slope]) / np.hypot(1.0, slope)
     above = np.array([-along[1], along[0]])
-    middle = np.array([x, mountain_car.height(x)])
+    middle = np.array([x, height(x)])
     box = [middle + 0.2 * a * along + (0.05 + b) * above for a, b in ((-1, 0), (1, 0), (0.7, 0.15), (-0.7, 0.15))]
     pen.polygon([at(*corner) for corner in box], fill=_BODY)
     for side in (-0.12, 0.12):
@@ -141,6 +161,8 @@ _PAINTERS = {
     "vime/CartPoleSwingup-v0": _draw_pole,
     "vime/SparseCartPoleSwingup-v0": _draw_pole,
     "vime/SparseCartPoleSwingupWeak-v0": _draw_pole,
+    "MountainCar-v0": _draw_gym_car,
+    "MountainCarContinuous-v0": _draw_gym_car,
     "vime/StochasticChain-v0": _draw_chain,
     **{f"vime/DeepSea{size}-v0": partial(_draw_sea, size=size) for size in SIZES},
     **{f"vime/PointMaze{name}-v0": partial(_draw_maze, maze=maze) for name, maze in MAZES.items()},

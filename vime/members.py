@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -67,6 +67,16 @@ class Members:
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.target_centre.device
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every field, as tensors and plain Python values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "Members":
+        """Returns the networks that `state_dict` told of."""
+        parts: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in state.items()}
+        return cls(**parts)
 
     def to(self, dtype: torch.dtype) -> "Members":
         """Returns the same networks with weights and activations of another precision; states stay float32."""

@@ -5,7 +5,20 @@ Importing this package does not import torch: every command imports what it need
 
 from agents.commands import generate
 from agents.commands.looks import bench, show_names
+from agents.commands.planning import explore, transfer
 from agents.commands.runs import evaluate, standing, train_from
 from agents.commands.studies import compare_from, demo, report
 
-__all__ = ["bench", "compare_from", "demo", "evaluate", "generate", "report", "show_names", "standing", "train_from"]
+__all__ = [
+    "bench",
+    "compare_from",
+    "demo",
+    "evaluate",
+    "explore",
+    "generate",
+    "report",
+    "show_names",
+    "standing",
+    "train_from",
+    "transfer",
+]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional, Suppress, arg
 
-from agents.commands.printing import print_json
+from agents.commands.printing import print_json, print_line
 from agents.generate.config import ModelRun
 
 
@@ -162,7 +162,7 @@ def evaluate(
 
 def _tell(told: Mapping[str, Any], out: Path, json: bool) -> None:
     if json:
-        print(text.dumps(told, allow_nan=False))
+        print_line(told)
         return
     from agents.generate.wording import sentence
 

@@ -53,7 +53,7 @@ def animate(task: str, path: Path) -> bytes | None:
             if pixels is None:
                 return None
             pictures.append(_with_bar(pixels, (i + 1) / len(observations), bool(paid[min(i, len(paid) - 1)])))
-        content = _gif(pictures, FRAME_MILLISECONDS * shrink)
+        content = gif(pictures, FRAME_MILLISECONDS * shrink)
         if len(content) <= MAX_BYTES:
             return content
     return None
@@ -66,7 +66,8 @@ def _with_bar(pixels: np.ndarray, part: float, paid: bool) -> np.ndarray:
     return np.concatenate([pixels, bar])
 
 
-def _gif(pictures: list[np.ndarray], milliseconds: int) -> bytes:
+def gif(pictures: list[np.ndarray], milliseconds: int) -> bytes:
+    """Returns pictures of one size as a GIF that starts again and again."""
     from PIL import Image
 
     images = [Image.fromarray(pixels) for pixels in pictures]

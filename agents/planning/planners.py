@@ -11,69 +11,16 @@ They know nothing of models: they hand sequences of actions `(b, n, h, a)` to a 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from agents.planning.sequences import Sequences
-from vime.errors import InvalidSettings
+from agents.planning.settings import PlannerSettings
 
-Kind = Literal["icem", "cem", "mppi"]
 Evaluate = Callable[[Float[Tensor, "b n h a"]], Float[Tensor, "b n"]]
 """Takes sequences to their scores; minus infinity or NaN where one diverged."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannerSettings:
-    """Settings of a planner."""
-
-    kind: Kind = "icem"
-    """icem, cem or mppi."""
-    horizon: int = 30
-    """Steps that a plan looks ahead."""
-    candidates: int = 64
-    """Sequences in the first iteration."""
-    iterations: int = 3
-    """How often the distribution is fitted."""
-    elites: int = 8
-    """Sequences that cem and icem fit the distribution to."""
-    keep: float = 0.1
-    """Share of the old distribution that stays at every fit."""
-    colour: float = 2.0
-    """Exponent of the noise of icem and mppi: 0 tries a new action every step, 2 keeps one up. cem draws white."""
-    spread: float = 1.0
-    """Deviation that numbers start with at every plan, in half ranges of the action."""
-    shrink: float = 1.25
-    """Every iteration of icem has this many times fewer sequences than the one before, twice the elites at least."""
-    reuse: float = 0.3
-    """Share of the elites that icem takes into the next iteration, and into the next plan."""
-    temperature: float = 0.1
-    """mppi: difference of scores, in deviations of all scores, that makes a sequence e times less worth."""
-    warm_start: bool = True
-    """Start every plan from the last one, a step further on."""
-
-    def __post_init__(self) -> None:
-        for name in ("horizon", "candidates", "iterations", "elites"):
-            if getattr(self, name) < 1:
-                raise InvalidSettings(f"`{name}` must be at least 1; got {getattr(self, name)}.")
-        if self.kind not in get_args(Kind):
-            raise InvalidSettings(f"`kind` must be icem, cem or mppi; got {self.kind!r}.")
-        if self.elites > self.candidates:
-            raise InvalidSettings(
-                f"`elites` cannot be more than `candidates`; got {self.elites} of {self.candidates} sequences."
-            )
-        for name in ("keep", "reuse"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InvalidSettings(f"`{name}` must lie in [0, 1); got {getattr(self, name)}.")
-        for name in ("spread", "temperature"):
-            if not getattr(self, name) > 0:
-                raise InvalidSettings(f"`{name}` must be positive; got {getattr(self, name)}.")
-        if self.colour < 0 or self.shrink < 1:
-            raise InvalidSettings(
-                f"`colour` must be at least 0 and `shrink` at least 1; got {self.colour} and {self.shrink}."
-            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,65 @@
+"""What an exploration gave, and how it is read again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.checkpoint import read_checkpoint
+from agents.encoding import decode
+from agents.folder import read_object
+from agents.planning.explorers import Explorer, make_explorer
+from agents.planning.recording import Recording, spaces_of
+from agents.planning.settings import ExploreConfig
+from vime.errors import CheckpointError
+
+CHECKPOINT, CONFIG, RESULT, DATA = "checkpoint.pt", "config.json", "result.json", "data"
+"""What lies in the folder of an exploration, beside its pictures."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exploration:
+    """What an exploration gave: every step, and who made them, with the model in its hands."""
+
+    config: ExploreConfig
+    recording: Recording
+    explorer: Explorer
+    figures: dict[str, Any]
+    """`first_termination_step` (None where nothing ended), `steps`, `episodes`, `cpu_seconds`, `predicted_nats` and
+    `realised_nats` (sums), `states_covered`."""
+
+    @property
+    def model(self) -> Any:
+        """The world model that was learnt; None where chance explored."""
+        return getattr(self.explorer, "model", None)
+
+
+def load(out: Path | str) -> Exploration:
+    """Returns the exploration that lies in a folder, with its model.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
+    out = Path(out)
+    if not (out / CHECKPOINT).is_file() or not (out / DATA).is_dir():
+        raise CheckpointError(f"{out} holds no exploration: run `vime explore --task TASK --out {out}` first.")
+    config = ExploreConfig.from_json(read_object(out / CONFIG))
+    explorer = make_explorer(*spaces_of(out / DATA), config.how, config.seed)
+    recording = restore(explorer, read_checkpoint(out / CHECKPOINT), out)
+    return Exploration(config, recording, explorer, read_object(out / RESULT))
+
+
+def restore(explorer: Explorer, state: dict[str, Any], out: Path) -> Recording:
+    """Gives an explorer its saved state, and returns the steps that it had made.
+
+    Raises:
+        CheckpointError: it is the state of something else.
+    """
+    recording = Recording()
+    try:
+        explorer.load_state_dict(decode(state["explorer"]))
+        recording.load_state_dict(state["recording"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The checkpoint in {out} does not fit: {error}. Delete the folder to begin anew."
+        ) from error
+    return recording

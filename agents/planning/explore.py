@@ -1,0 +1,234 @@
+"""Explore an environment without its reward: plan for information, act, learn, again; then keep all of it."""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from agents.callbacks import LIVE_SECONDS, Interrupts
+from agents.checkpoint import read_checkpoint, write_checkpoint
+from agents.encoding import decode, encode
+from agents.environment_state import NotSaveable, load_environment, save_environment
+from agents.folder import read_object, write_atomically, write_json
+from agents.planning.coverage import States, animation, pictures
+from agents.planning.exploration import CHECKPOINT, CONFIG, DATA, RESULT, Exploration, restore
+from agents.planning.explorers import Explorer, as_step, make_explorer
+from agents.planning.objective import Objective
+from agents.planning.recording import Recording
+from agents.planning.settings import ExploreConfig, ExploreSettings
+from vime.errors import InvalidSettings, RunConflict, build_settings
+from vime.transitions import map_observation, to_tensor
+
+CHECKPOINT_SECONDS = 30.0
+SHOWN = 2_000
+"""Steps that the animation shows at the most."""
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+def explore(
+    env: gymnasium.Env | str,
+    steps: int = 1_000,
+    *,
+    seed: int = 0,
+    out: Path | str | None = None,
+    settings: ExploreSettings | None = None,
+    progress: Progress | None = None,
+    objective: Objective | None = None,
+    **changes: Any,
+) -> Exploration:
+    """Explores `env` for `steps` steps without looking at its reward; returns the steps and the model learnt of them.
+
+    Ctrl-C ends it after the step at hand; with `out`, what was gathered is kept there, and the same call goes on.
+
+    Args:
+        env: an environment, or the name of a task.
+        seed: of everything random, the resets of the environment among it.
+        out: a folder for the data set (`data`, which Minari reads), the model, pictures and figures; none for none.
+        settings: how; by default an ensemble and iCEM, or exact planning where states and actions are discrete.
+        progress: is told about once a second `step`, `steps`, `states_covered`, `predicted_nats`, `realised_nats`.
+        objective: what plans are for, where it is more than information; it has no place in a folder.
+        changes: fields of the settings that differ, for example `model="bayesian"`.
+
+    Raises:
+        InvalidSettings: a setting is out of range.
+        UnsupportedSpace: model or planner cannot serve a space of the environment.
+        RunConflict: `out` holds another exploration.
+        InvalidData: the environment gave a number that is not finite; what came before is kept.
+    """
+    how = {f.name: getattr(settings or ExploreSettings(), f.name) for f in fields(ExploreSettings)}
+    built = build_settings("Exploration", ExploreSettings, how | changes)
+    if isinstance(env, str):
+        from agents.tasks import check_task
+
+        env = gymnasium.make(check_task(env))
+    task = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    if objective is not None and out is not None:
+        raise InvalidSettings("An `objective` of your own cannot be noted in a folder: leave `out` away.")
+    config = ExploreConfig(task=task, steps=steps, seed=seed, how=built)
+    folder = None if out is None else Path(out)
+    explorer = make_explorer(env.observation_space, env.action_space, config.how, seed, objective)
+    return _Run(env, config, explorer, folder, progress).go()
+
+
+class _Run:
+    """One exploration as it happens; without a folder it keeps nothing."""
+
+    def __init__(
+        self,
+        env: gymnasium.Env,
+        config: ExploreConfig,
+        explorer: Explorer,
+        out: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        self.env, self.config, self.explorer, self.out, self.progress = env, config, explorer, out, progress
+        self.recording = Recording()
+        self.states = States(config.task, env.observation_space)
+        self.obs: Any = None
+        self.cpu = 0.0
+        self._started, self._saved, self._told = time.process_time(), time.monotonic(), 0.0
+        if out is not None:
+            self._claim(out)
+
+    def go(self) -> Exploration:
+        """Explores to the end, or until Ctrl-C."""
+        with Interrupts() if self.out is not None else nullcontext() as stop:
+            if stop is not None:
+                stop.armed = True
+            try:
+                if self.obs is None:
+                    self._reset(self.config.seed)
+                while len(self.recording) < self.config.steps and not (stop is not None and stop.received):
+                    self._step()
+                    self._look_up()
+            finally:  # also where the environment or the model fails: what was gathered is not lost
+                if len(self.recording):
+                    self._keep()
+        self._tell()
+        if stop is not None and stop.received:
+            stop.raise_for(stop.received)
+        return Exploration(self.config, self.recording, self.explorer, self.figures())
+
+    def _reset(self, seed: int | None = None) -> None:
+        self.obs, _ = self.env.reset(seed=seed)
+        self.states.add(self.obs)
+        self.explorer.forget()
+
+    def _step(self) -> None:
+        obs = self.obs
+        action = self.explorer.act(map_observation(lambda part: part.unsqueeze(0), to_tensor(obs)))
+        following, reward, terminated, truncated, _ = self.env.step(action)
+        step = as_step(obs, action, following, terminated, truncated)
+        step.check_finite(len(self.recording))
+        nats = self.explorer.observe(step)
+        self.recording.add(obs, action, following, float(reward), terminated, truncated, nats)
+        self.obs = following
+        self.states.add(following)
+        if terminated or truncated:
+            self._reset()
+
+    def _look_up(self) -> None:
+        """Tells how far it is, and takes a checkpoint, where it is time to."""
+        now = time.monotonic()
+        if now - self._told > LIVE_SECONDS:
+            self._told = now
+            self._tell()
+        if now - self._saved > CHECKPOINT_SECONDS:
+            self._checkpoint()
+            self._saved = time.monotonic()
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            self.progress(self.figures() | {"step": len(self.recording), "steps": self.config.steps})
+
+    def figures(self) -> dict[str, Any]:
+        """The figures so far."""
+        r = self.recording
+        return {
+            "task": self.config.task,
+            "seed": self.config.seed,
+            "model": self.config.how.model,
+            "first_termination_step": r.first_termination,
+            "steps": len(r),
+            "episodes": sum(r.terminated) + sum(r.truncated),
+            "cpu_seconds": round(self.cpu + time.process_time() - self._started, 2),
+            "predicted_nats": float(np.nansum(r.predicted)),
+            "realised_nats": float(np.nansum(r.realised)),
+            "states_covered": len(self.states.seen),
+            "calibration": r.calibration(),
+        }
+
+    def _claim(self, out: Path) -> None:
+        """Takes the folder, and goes on from what is in it."""
+        out.mkdir(parents=True, exist_ok=True)
+        path, mine = out / CONFIG, self.config.to_json()
+        if path.exists():
+            there = ExploreConfig.from_json(read_object(path)).to_json()
+            differs = sorted(key for key in mine if key != "steps" and there[key] != mine[key])
+            if differs:
+                raise RunConflict(
+                    f"{out} holds another exploration, whose {' and '.join(differs)} differ. Choose another folder, or "
+                    "delete it."
+                )
+        elif any(out.iterdir()):
+            raise RunConflict(f"{out} holds something else than an exploration. Choose another folder.")
+        write_json(path, mine)
+        if (out / CHECKPOINT).exists():
+            self._resume(read_checkpoint(out / CHECKPOINT), out)
+
+    def _checkpoint(self) -> None:
+        if self.out is None:
+            return
+        try:
+            environment: Any = encode(save_environment(self.env))
+        except NotSaveable:
+            environment = None
+        state = {
+            "explorer": encode(self.explorer.state_dict()),
+            "recording": self.recording.state_dict(),
+            "environment": environment,
+            "obs": encode(self.obs),
+            "cpu": self.figures()["cpu_seconds"],
+        }
+        write_checkpoint(self.out / CHECKPOINT, state)
+
+    def _resume(self, state: dict[str, Any], out: Path) -> None:
+        self.recording = restore(self.explorer, state, out)
+        self.cpu = float(state["cpu"])
+        for obs in [*self.recording.obs, *self.recording.next_obs]:
+            self.states.add(obs)
+        if state["environment"] is None:  # it could not be saved: a new episode, by a seed that was not used yet
+            if len(self.recording) and not self.recording.terminated[-1]:
+                self.recording.truncated[-1] = True
+            self._reset(self.config.seed + len(self.recording))
+            return
+        self.env.reset(seed=self.config.seed)
+        load_environment(self.env, decode(state["environment"]))
+        self.obs = decode(state["obs"])
+
+    def _keep(self) -> None:
+        """Writes everything into the folder: checkpoint, data set, pictures, animation and figures."""
+        if self.out is None:
+            return
+        self._checkpoint()
+        r, task = self.recording, self.config.task
+        r.save(self.out / DATA, self.env, f"vime/{task.replace('/', '-').lower()}-explored-v0")
+        seen = [*r.obs, r.next_obs[-1]]
+        drawn = pictures(task, seen, r)
+        moving = animation(task, seen[:SHOWN])
+        if moving is not None:
+            drawn["exploration.gif"] = moving
+        for name, content in drawn.items():
+            write_atomically(self.out / name, partial(_write, content))
+        write_json(self.out / RESULT, self.figures())
+
+
+def _write(content: bytes, file: Any) -> None:
+    file.write(content)

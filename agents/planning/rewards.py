@@ -1,0 +1,93 @@
+"""Rewards to plan for, as functions of state, encoded action and next state; name them `agents.planning.rewards:NAME`.
+
+A function of your own takes and returns the same: rows of the observation's numbers, and one number a row.
+"""
+
+import importlib
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from agents.planning.objective import Reward
+from vime.errors import InvalidSettings, UnknownName, nearest
+
+UPRIGHT = 0.8
+"""Cosine of the pole's angle from which the sparse cart-poles pay."""
+FLAG = 0.45
+"""Position of the flag of Gymnasium's MountainCarContinuous."""
+
+
+def flag(
+    state: Float[Tensor, "n d"], action: Float[Tensor, "n a"], following: Float[Tensor, "n d"]
+) -> Float[Tensor, " n"]:
+    """Returns one for each step that ends at the flag of Gymnasium's mountain cars."""
+    return (following[:, 0] >= FLAG).float()
+
+
+def upright(
+    state: Float[Tensor, "n d"], action: Float[Tensor, "n a"], following: Float[Tensor, "n d"]
+) -> Float[Tensor, " n"]:
+    """Returns one for each step that ends with the pole of a swing-up cart-pole upright, as the sparse tasks pay."""
+    return (following[:, 2] > UPRIGHT).float()
+
+
+def standing(
+    state: Float[Tensor, "n d"], action: Float[Tensor, "n a"], following: Float[Tensor, "n d"]
+) -> Float[Tensor, " n"]:
+    """Returns the cosine of the pole's angle of a swing-up cart-pole: dense, 1 upright, -1 hanging."""
+    return following[:, 2]
+
+
+def height(
+    state: Float[Tensor, "n d"], action: Float[Tensor, "n a"], following: Float[Tensor, "n d"]
+) -> Float[Tensor, " n"]:
+    """Returns the height of the tip of Gymnasium's Acrobot, in lengths of a link: -2 hanging, the goal is at 1."""
+    cos_1, sin_1, cos_2, sin_2 = following[:, :4].unbind(1)
+    return -cos_1 - (cos_1 * cos_2 - sin_1 * sin_2)
+
+
+def find(name: str) -> Reward:
+    """Returns the function that `MODULE:FUNCTION` names.
+
+    Raises:
+        UnknownName: there is none.
+        InvalidSettings: it is written in another way, or is no function.
+    """
+    module, colon, function = name.partition(":")
+    if not colon or not module or not function:
+        raise InvalidSettings(f"A reward is written MODULE:FUNCTION, as agents.planning.rewards:flag; got {name!r}.")
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise UnknownName(f"The module of the reward {name!r} cannot be imported: {error}.") from error
+    if not hasattr(found, function):
+        known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+        raise UnknownName(f"{module} has no function {function!r}. {nearest(function, known)}")
+    reward = getattr(found, function)
+    if not callable(reward):
+        raise InvalidSettings(f"{name} is no function but a {type(reward).__name__}.")
+    return reward  # type: ignore[return-value]  (checked when it is called)
+
+
+def check(reward: Reward, features: int, actions: int, device: torch.device | str = "cpu") -> None:
+    """Calls a reward on two rows of zeros, so that one of the wrong shape is found before anything is spent.
+
+    Raises:
+        InvalidSettings: it fails, or does not return one finite number a row.
+    """
+    name = getattr(reward, "__name__", type(reward).__name__)
+    rows = [torch.zeros(2, width, device=device) for width in (features, actions, features)]
+    try:
+        value = reward(*rows)
+    except Exception as error:
+        raise InvalidSettings(
+            f"The reward {name!r} fails on states of {features} and actions of {actions} numbers: {error}."
+        ) from error
+    if not isinstance(value, Tensor) or value.shape != (2,):
+        came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise InvalidSettings(
+            f"The reward {name!r} must return a tensor of one number a row; for two rows it gave {came}."
+        )
+    if not torch.isfinite(value.float()).all():
+        raise InvalidSettings(f"The reward {name!r} gives {value.tolist()} for states of zeros: no finite number.")

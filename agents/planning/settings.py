@@ -1,0 +1,135 @@
+"""How to plan and to explore, as plain values. Importing it does not import torch."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from vime.errors import InvalidSettings, build_settings, check_kinds, choose
+
+Kind = Literal["icem", "cem", "mppi"]
+Precision = Literal["float32", "bfloat16"]
+MEASURES = ("log-det", "variance", "jensen-renyi", "trajectory")
+MODELS = ("auto", "ensemble", "bayesian", "last-layer", "tabular", "random")
+TABULAR, RANDOM = "tabular", "random"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerSettings:
+    """Settings of a planner."""
+
+    kind: Kind = "icem"
+    """icem, cem or mppi."""
+    horizon: int = 30
+    """Steps that a plan looks ahead."""
+    candidates: int = 64
+    """Sequences in the first iteration."""
+    iterations: int = 3
+    """How often the distribution is fitted."""
+    elites: int = 8
+    """Sequences that cem and icem fit the distribution to."""
+    keep: float = 0.1
+    """Share of the old distribution that stays at every fit."""
+    colour: float = 2.0
+    """Exponent of the noise of icem and mppi: 0 tries a new action every step, 2 keeps one up. cem draws white."""
+    spread: float = 1.0
+    """Deviation that numbers start with at every plan, in half ranges of the action."""
+    shrink: float = 1.25
+    """Every iteration of icem has this many times fewer sequences than the one before, twice the elites at least."""
+    reuse: float = 0.3
+    """Share of the elites that icem takes into the next iteration, and into the next plan."""
+    temperature: float = 0.1
+    """mppi: difference of scores, in deviations of all scores, that makes a sequence e times less worth."""
+    warm_start: bool = True
+    """Start every plan from the last one, a step further on."""
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "candidates", "iterations", "elites"):
+            if getattr(self, name) < 1:
+                raise InvalidSettings(f"`{name}` must be at least 1; got {getattr(self, name)}.")
+        if self.kind not in get_args(Kind):
+            raise InvalidSettings(f"`kind` must be icem, cem or mppi; got {self.kind!r}.")
+        if self.elites > self.candidates:
+            raise InvalidSettings(
+                f"`elites` cannot be more than `candidates`; got {self.elites} of {self.candidates} sequences."
+            )
+        for name in ("keep", "reuse"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InvalidSettings(f"`{name}` must lie in [0, 1); got {getattr(self, name)}.")
+        for name in ("spread", "temperature"):
+            if not getattr(self, name) > 0:
+                raise InvalidSettings(f"`{name}` must be positive; got {getattr(self, name)}.")
+        if self.colour < 0 or self.shrink < 1:
+            raise InvalidSettings(
+                f"`colour` must be at least 0 and `shrink` at least 1; got {self.colour} and {self.shrink}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreSettings:
+    """How an environment is explored."""
+
+    model: str = "auto"
+    """ensemble, bayesian, last-layer, tabular (discrete states and actions), random (none), or auto."""
+    model_settings: dict[str, Any] = field(default_factory=dict)
+    """Of the model, for example hidden=[64,64]."""
+    planner: PlannerSettings = field(default_factory=PlannerSettings)
+    """How plans are found."""
+    measure: str = "log-det"
+    """Of the information that a plan promises: log-det, variance, jensen-renyi or trajectory."""
+    optimism: float = 0.0
+    """How far a plan may bend the model its own way, in epistemic deviations (OPAX, H-UCRL)."""
+    samples: int = 5
+    """Members, where the model draws them."""
+    warm_up: int = 30
+    """Random steps before the first plan."""
+    fit_every: int = 10
+    """Steps from one fit of the model to the next."""
+    updates: int = 50
+    """Gradient steps at every fit; four times as many at the first."""
+    precision: Precision = "float32"
+    """Of imagination: float32, or bfloat16 where the processor computes in it."""
+
+    def __post_init__(self) -> None:
+        check_kinds("Exploration", self)
+        choose("world model", self.model, dict.fromkeys(MODELS))
+        choose("measure", self.measure, dict.fromkeys(MEASURES))
+        for name in ("samples", "fit_every", "updates"):
+            if getattr(self, name) < 1:
+                raise InvalidSettings(f"`{name}` must be at least 1; got {getattr(self, name)}.")
+        if self.warm_up < 0:
+            raise InvalidSettings(f"`warm_up` must not be negative; got {self.warm_up}.")
+        if not self.optimism >= 0:
+            raise InvalidSettings(f"`optimism` must be at least 0; got {self.optimism}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreConfig:
+    """What is explored, for how long, and how."""
+
+    task: str
+    """Name of the task, as `vime list` shows it or Gymnasium knows it."""
+    steps: int = 1_000
+    """Steps of the environment, in all."""
+    seed: int = 0
+    """Of everything random."""
+    how: ExploreSettings = field(default_factory=ExploreSettings)
+    """Model, planner and schedule."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InvalidSettings(f"`steps` must be at least 1; got {self.steps}.")
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "ExploreConfig":
+        """Returns the configuration that `to_json` told of.
+
+        Raises:
+            InvalidSettings: it is none.
+        """
+        how = dict(value.get("how", {}))
+        how["planner"] = build_settings("The planner", PlannerSettings, how.get("planner", {}))
+        built = build_settings("Exploration", ExploreSettings, how)
+        return build_settings("An exploration", cls, {**value, "how": built})
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as values that JSON can hold."""
+        return asdict(self)
