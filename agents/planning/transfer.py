@@ -54,7 +54,7 @@ def transfer(
         episodes: how many are played.
         steps: after which an episode is cut; the environment's own limit unless given.
         seed: of everything random.
-        progress: is told after every episode `episode`, `episodes`, `score`.
+        progress: is told after every episode `step` of `steps` (both in episodes) and its `score`.
 
     Returns:
         `scores` (sums of the wanted reward, one an episode) and their `score`, the mean; `returns` of the environment's
@@ -81,7 +81,7 @@ def transfer(
         returns.append(earned)
         lengths.append(length)
         if progress is not None:
-            progress({"episode": episode + 1, "episodes": episodes, "score": score})
+            progress({"step": episode + 1, "steps": episodes, "score": score})
     return {
         "score": float(np.mean(scores)),
         "scores": scores,
