@@ -1,7 +1,7 @@
 """Encoders by name: what `encoder=` of a bonus may say, and the bonus that runs on such features."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -15,7 +15,7 @@ from agents.names import ENCODERS
 from agents.on_features import OnFeatures
 from generative.models import model_class
 from generative.settings import from_plain
-from vime import Bonus, Transitions
+from vime import Bonus
 from vime import make_bonus as make_plain_bonus
 from vime.bonus import part_settings
 from vime.errors import InvalidSettings, UnknownName, build_settings, nearest
@@ -145,27 +145,6 @@ def make_bonus(name: str, observation_space: gymnasium.Space, action_space: gymn
     features = make_features(encoder, observation_space, action_space, **shared)
     space = spaces.Box(-np.inf, np.inf, (features.features,), np.float32)
     return OnFeatures(features, lambda: make_plain_bonus(name, space, action_space, **settings), encoder.until)
-
-
-def random_play(env: gymnasium.Env, steps: int, seed: int) -> Transitions:
-    """Returns `steps` transitions of uniform random actions in `env`, which is reset first."""
-    env.action_space.seed(seed)
-    obs, _ = env.reset(seed=seed)
-    rows = []
-    for _ in range(steps):
-        action = env.action_space.sample()
-        next_obs, _, terminated, truncated, _ = env.step(action)
-        rows.append((obs, action, next_obs, terminated, truncated))
-        obs = env.reset()[0] if terminated or truncated else next_obs
-    *parts, terminated, truncated = zip(*rows, strict=True)
-    columns = [_stacked(part) for part in parts]
-    return Transitions.from_numpy(*columns, *(np.array(part)[:, None] for part in (terminated, truncated)))
-
-
-def _stacked(parts: Sequence[Any]) -> Any:
-    if isinstance(parts[0], Mapping):
-        return {key: _stacked([part[key] for part in parts]) for key in parts[0]}
-    return np.stack(parts)[:, None]
 
 
 def make_features(

@@ -19,7 +19,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from torch import nn
 
 from agents.config import RunConfig
-from agents.encoders import check_bonus, encoder_settings, is_named, random_play
+from agents.demonstrations import random_play
+from agents.encoders import check_bonus, encoder_settings, is_named
 from agents.names import ALGORITHMS, Recipe
 from agents.networks import EXTRACTORS, MIN_IMAGE, extractor, is_small_image
 from agents.on_features import OnFeatures

@@ -13,7 +13,8 @@ import generative
 import vime
 from agents import curiosity
 from agents.config import RunConfig
-from agents.encoders import EncoderSettings, coders, encoder_settings, make_bonus, make_features, random_play
+from agents.demonstrations import random_play
+from agents.encoders import EncoderSettings, coders, encoder_settings, make_bonus, make_features
 from agents.factory import make_model, make_task
 from agents.features import Coded, Controlled, Pictures
 from agents.on_features import OnFeatures
