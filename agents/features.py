@@ -80,7 +80,7 @@ class Pictures:
             )
         shape = space.shape
         self.last = len(shape) > 2 and shape[-1] <= shape[-3]
-        height, width = shape[-3:-1] if self.last else shape[-2:]
+        height, width = (shape[axis] for axis in ((-3, -2) if self.last else (-2, -1)))
         channels = prod(shape) // (height * width)
         if channels % frames:
             raise UnsupportedSpace(f"An image of {channels} channels does not make {frames} frames of equal channels.")
