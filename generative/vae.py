@@ -1,4 +1,4 @@
-"""A variational autoencoder with fully connected networks, and the importance-weighted one."""
+"""A variational autoencoder, fully connected or of residual convolutions, and the importance-weighted one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,14 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from generative.data import image_shape
 from generative.divergences import free_bits, log_mean_exp, normal_divergence, normal_log_prob
 from generative.errors import InvalidData, InvalidSettings, choose
-from generative.layers import ACTIVATIONS
+from generative.layers import ACTIVATIONS, starting
 from generative.likelihoods import Bernoulli, DiscretisedMixture, Gaussian, Likelihood
 from generative.model import Batch, Model
 from generative.optimiser import Optimiser
 from generative.randomness import normal, seeded
+from generative.residual import Bias, ConvDecoder, ConvEncoder
 
+STARTING_IMAGES = 64  # of the first minibatch, from which convolutions set gains and biases
 LOG_STD_LIMIT = 3.5  # the log-deviation of a code is softly kept within ± this
 
 
@@ -28,6 +31,9 @@ class VAESettings:
     """Numbers in a code."""
     hidden: tuple[int, ...] = (400, 400)
     """Widths of the encoder's hidden layers; the decoder has them in reverse."""
+    channels: tuple[int, ...] = ()
+    """Of residual convolutions that halve the image before those layers; none unless given. (16, 32, 32) with `hidden`
+    (450,) is the network of Kingma et al. 2016 for MNIST. They come with `elu` and normalised weights."""
     activation: Literal["elu", "relu", "silu", "softplus", "tanh"] = "elu"
     """Between them."""
     likelihood: Literal["bernoulli", "gaussian", "discretised"] = "bernoulli"
@@ -54,6 +60,10 @@ class VAESettings:
             raise InvalidSettings(
                 f"`latent`, `hidden` and `samples` must be positive; got {self.latent}, {self.hidden}, {self.samples}."
             )
+        if any(width < 1 for width in self.channels) or (self.channels and self.activation != "elu"):
+            raise InvalidSettings(
+                f"`channels` must be positive, and go with the activation elu; got {self.channels}, {self.activation}."
+            )
         choose("activation", self.activation, ACTIVATIONS)
         choose("likelihood", self.likelihood, LIKELIHOODS)
         if self.gradient not in ("pathwise", "dreg"):
@@ -76,7 +86,7 @@ class VAE(Model):
     """Variational autoencoder: a diagonal Gaussian code under a standard normal prior.
 
     Args:
-        shape: of one datum; images are read as vectors.
+        shape: of one datum; images are read as vectors unless the settings have `channels`.
         settings: see `VAESettings`.
         seed: of the first weights.
 
@@ -98,10 +108,18 @@ class VAE(Model):
         self.likelihood = likelihood
         size, outputs = prod(self.shape), prod(likelihood.parameter_shape)
         with seeded(seed):
-            self.encoder = _network((size, *s.hidden), s.activation)
+            self.encoder = (
+                ConvEncoder(image_shape(self.shape), s.channels, s.hidden)
+                if s.channels
+                else _network((size, *s.hidden), s.activation)
+            )
             self.posterior_head = nn.Linear(s.hidden[-1], 2 * s.latent)
-            self.decoder = _network((s.latent, *reversed(s.hidden)), s.activation)
-            self.output = nn.Linear(s.hidden[0], outputs)
+            if s.channels:
+                self.decoder: nn.Module = ConvDecoder(s.latent, likelihood.parameter_shape, s.channels, s.hidden)
+                self.output: nn.Linear | Bias = Bias(outputs)
+            else:
+                self.decoder = _network((s.latent, *reversed(s.hidden)), s.activation)
+                self.output = nn.Linear(s.hidden[0], outputs)
         self.register_buffer("centre", torch.zeros(size))
 
     @property
@@ -111,9 +129,16 @@ class VAE(Model):
 
     @torch.no_grad()
     def initialise(self, batch: Batch, generator: torch.Generator) -> None:
-        """Centres the encoder's input on the data, and lets the decoder begin at their mean."""
+        """Centres the encoder's input on the data, and lets the decoder begin at their mean.
+
+        Convolutions set their gains and biases from some images.
+        """
         mean = batch.x.mean(0)
         self.centre.copy_(mean.flatten())
+        if self.settings.channels:
+            with starting(self.encoder), starting(self.decoder):
+                centre, log_std = self.gaussian(self.encoded(batch.x[:STARTING_IMAGES]))
+                self.decoder(centre + log_std.exp() * normal(centre.shape, generator, centre))
         self.output.bias.copy_(self.likelihood.start(mean).flatten())
 
     def encoded(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n h"]:

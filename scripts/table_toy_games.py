@@ -7,6 +7,7 @@ adds the weighted squared distance of its number from the mean of all that it wa
     python scripts/table_toy_games.py            # seconds
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from generative.techniques import HistoricalAverage
 
 ESCAPED = 1e6
 """A distance from the solution that a game does not come back from."""
+CLOSE, FAR = 0.05, 0.2
+"""Who stays within the first converges; who leaves the second at times orbits."""
 TAIL = 0.1
 """Share of the steps, at the end, over which the distance is looked at."""
 
@@ -47,59 +50,65 @@ class Arguments:
 
     weights: tuple[float, ...] = (0.0, 0.1, 0.5, 1.0)
     """Of historical averaging; 0 is gradient descent."""
-    starts: int = 5
+    starts: int = 10
     """Drawn between -1 and 2 for both numbers; the first is (0.3, 0.3)."""
-    steps: int = 20_000
+    steps: int = 30_000
     rate: float = 0.01
     out: Path = Path("results/generative/toy_games.json")
 
 
-def play(game: str, start: tuple[float, float], weight: float, steps: int, rate: float) -> dict[str, Any]:
-    """Returns how far from the solution a game ends: the nearest and the farthest of the last tenth of its steps."""
+def play(game: str, starts: list[tuple[float, float]], weight: float, steps: int, rate: float) -> dict[str, Any]:
+    """Returns how each start ends: where it escapes, or the distances from the solution in the last tenth.
+
+    All starts are played side by side; none sees another.
+    """
     value, solution = GAMES[game]
-    players = [nn.Parameter(torch.tensor(number, dtype=torch.float64)) for number in start]
+    players = [nn.Parameter(numbers) for numbers in torch.tensor(starts, dtype=torch.float64).T.contiguous()]
     histories = [HistoricalAverage([player]) for player in players]
-    far: list[float] = []
+    nearest, farthest = torch.full((len(starts),), torch.inf), torch.zeros(len(starts))
     for step in range(steps):
-        worth = value(*players)
-        costs = [sign * worth + weight * history() for sign, history in zip((1, -1), histories, strict=True)]
-        slopes = [
-            torch.autograd.grad(cost, player, retain_graph=True)[0] for cost, player in zip(costs, players, strict=True)
-        ]
+        worth = value(*players).sum()
+        first, second = (
+            torch.autograd.grad(sign * worth + weight * history(), player, retain_graph=True)[0]
+            for sign, history, player in zip((1, -1), histories, players, strict=True)
+        )
         with torch.no_grad():
-            for player, slope in zip(players, slopes, strict=True):
-                player -= rate * slope
-        distance = sum((player.item() - solution) ** 2 for player in players) ** 0.5
-        if not distance < ESCAPED:
-            return {"ends": "escapes", "at_step": step, "nearest": None, "farthest": None}
-        if step >= (1 - TAIL) * steps:
-            far.append(distance)
-    ends = "converges" if max(far) < 0.05 else "orbits" if max(far) > 0.2 else "near"
-    return {"ends": ends, "at_step": None, "nearest": min(far), "farthest": max(far)}
+            players[0] -= rate * first
+            players[1] -= rate * second
+            if step >= (1 - TAIL) * steps:
+                distance = torch.hypot(*(player.detach() - solution for player in players)).nan_to_num(torch.inf)
+                nearest, farthest = torch.minimum(nearest, distance), torch.maximum(farthest, distance)
+    return {
+        "ends": [_ending(far) for far in farthest.tolist()],
+        "nearest": _rounded(nearest),
+        "farthest": _rounded(farthest),
+    }
+
+
+def _ending(far: float) -> str:
+    if not far < ESCAPED:
+        return "escapes"
+    return "converges" if far < CLOSE else "near" if far < FAR else "orbits"
+
+
+def _rounded(distances: Tensor) -> list[float | None]:
+    return [round(distance, 4) if distance < ESCAPED else None for distance in distances.tolist()]
 
 
 def main() -> None:
-    """Plays every game from every start with every weight, and writes the table."""
+    """Plays every game with every weight, and writes the table."""
     arguments = tyro.cli(Arguments, description=__doc__)
     torch.set_num_threads(1)
     table = Table(arguments.out, "Where do two players end who each descend their own cost, with and without a memory?")
     generator = torch.Generator().manual_seed(0)
     drawn = (3 * torch.rand(arguments.starts, 2, generator=generator, dtype=torch.float64) - 1).tolist()
-    starts = [(0.3, 0.3), *(tuple(round(number, 3) for number in pair) for pair in drawn[1:])]
+    starts = [(0.3, 0.3), *((round(x, 3), round(y, 3)) for x, y in drawn[1:])]
     for game in GAMES:
         for weight in arguments.weights:
-            for start in starts:
-                key = {"game": game, "weight": weight, "start": start, "steps": arguments.steps, "rate": arguments.rate}
-                table.row(key, lambda g=game, s=start, w=weight: play(g, s, w, arguments.steps, arguments.rate))
+            key = {"game": game, "weight": weight, "starts": starts, "steps": arguments.steps, "rate": arguments.rate}
+            table.row(key, lambda g=game, w=weight: play(g, starts, w, arguments.steps, arguments.rate))
     table.summary(
-        "summary",
-        {
-            f"{game}, weight {weight:g}": sorted(
-                row["ends"] for row in table.rows if row["game"] == game and row["weight"] == weight
-            )
-            for game in GAMES
-            for weight in arguments.weights
-        },
+        "summary", {f"{row['game']}, weight {row['weight']:g}": dict(Counter(row["ends"])) for row in table.rows}
     )
 
 
