@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from generative.classifier import Classifier
+from generative.clustering import Clustering
 from generative.dcgan import DCGAN
 from generative.errors import choose
 from generative.gan import GAN
@@ -35,8 +36,8 @@ MODELS: dict[str, type[Model]] = {
 }
 """Name -> class of every generative model."""
 
-TOOLS: dict[str, type[Model]] = {"classifier": Classifier}
-"""Models that generate nothing and serve to judge those that do; saved, loaded and trained in the same way."""
+TOOLS: dict[str, type[Model]] = {"classifier": Classifier, "clustering": Clustering}
+"""Models that generate nothing: one judges those that do, one sorts data; saved, loaded and trained in the same way."""
 
 
 def model_class(name: str) -> type[Model]:

@@ -1,0 +1,110 @@
+"""Sorting without labels, naming by a few, and the way from one to the other."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from generative import Dataset, InvalidData, InvalidSettings, load, save
+from generative.clustering import Clustering, ClusteringSettings, divergence, entropy
+from generative.data import Minibatches
+from generative.few_labels import learn_few_labels
+from generative.optimiser import Optimiser
+from tests.generative.small import generator, settings
+
+SMALL = ClusteringSettings(hidden=(64, 64), bank=100, optimiser=Optimiser(rate=2e-3, decay="linear", decay_from=0.5))
+
+
+def started(digits: Dataset, **changes: Any) -> tuple[Clustering, torch.Tensor]:
+    model = Clustering(digits.shape, replace(SMALL, **changes))
+    batch = Minibatches(digits, 200, seed=0).next(generator(), torch.zeros(()))
+    model.initialise(batch, generator())
+    return model, batch.x.flatten(1)
+
+
+def test_entropy_and_divergence_equal_torch() -> None:
+    a, b = torch.randn(5, 4, generator=generator()), torch.randn(5, 4, generator=generator(1))
+    p, q = (torch.distributions.Categorical(logits=logits) for logits in (a, b))
+    torch.testing.assert_close(entropy(p.probs), p.entropy())
+    torch.testing.assert_close(divergence(a, b), torch.distributions.kl_divergence(p, q).mean())
+    assert float(entropy(torch.tensor([0.0, 1.0]))) == 0
+
+
+def test_changes_are_as_long_as_a_share_of_the_distance_to_the_third_neighbour() -> None:
+    model = Clustering((1,), ClusteringSettings(hidden=(4,), bank=5, radius=0.5))
+    model.bank.copy_(torch.tensor([[0.0], [0.1], [0.3], [0.6], [1.0]]))
+    found = model.radii(torch.tensor([[0.0], [0.2]]))  # one is in the bank itself, one is not
+    torch.testing.assert_close(found, torch.tensor([0.3, 0.1]))
+
+
+def test_the_worst_change_sways_more_than_a_random_one_of_its_length(digits: Dataset) -> None:
+    model, x = started(digits)
+    with torch.no_grad():
+        model.head.weight.normal_(0, 1, generator=generator())
+    model.eval()
+    logits = model.logits(x).detach()
+    worst = model.worst(x, logits, generator())
+    torch.testing.assert_close(worst.norm(dim=1), model.radii(x))
+    other = (
+        torch.nn.functional.normalize(torch.randn(x.shape, generator=generator(5)), dim=1) * worst.norm(dim=1)[:, None]
+    )
+    assert float(divergence(logits, model.logits(x + worst))) > 3 * float(divergence(logits, model.logits(x + other)))
+
+
+def test_outputs_are_put_in_the_order_of_the_classes(digits: Dataset) -> None:
+    model, _ = started(digits)
+    x = torch.rand(300, *digits.shape, generator=generator())
+    with torch.no_grad():
+        model.head.weight.normal_(0, 1, generator=generator())
+    model.eval()
+    before = model.clusters(x)
+    names = torch.randperm(10, generator=generator())
+    model.name_clusters(x, names[before])
+    assert torch.equal(model.clusters(x), names[before])
+    assert model.named == 1
+
+
+def test_labels_count_only_once_the_outputs_have_names(digits: Dataset) -> None:
+    model, _ = started(digits)
+    batch = Minibatches(digits.with_labels(2, 0), 50, seed=0).next(generator(), torch.zeros(()))
+
+    def cost() -> float:
+        terms = model.losses(batch, "model", generator())
+        return float((terms["loss"] - terms["swayed"] - 0.1 * (terms["doubt"] - 4 * terms["spread"])).detach())
+
+    assert cost() == pytest.approx(0, abs=1e-5)
+    model.named.fill_(1)
+    assert cost() == pytest.approx(math.log(10), rel=0.2)
+
+
+def test_it_is_saved_exactly(digits: Dataset, tmp_path: Path) -> None:
+    model, x = started(digits)
+    save(model.eval(), tmp_path)
+    again = load(tmp_path, name="clustering")
+    assert isinstance(again, Clustering)
+    assert torch.equal(
+        again.probabilities(x.unflatten(1, digits.shape)), model.probabilities(x.unflatten(1, digits.shape))
+    )
+
+
+def test_data_without_hidden_labels_are_refused(digits: Dataset) -> None:
+    with pytest.raises(InvalidData, match="hides no labels"):
+        learn_few_labels(digits, settings(10), SMALL)
+    with pytest.raises(InvalidSettings, match="`restarts`"):
+        learn_few_labels(digits.with_labels(2, 0), settings(10), SMALL, restarts=0)
+
+
+@pytest.mark.slow
+def test_twenty_labels_do_for_the_digits(digits: Dataset, tmp_path: Path) -> None:
+    data = digits.with_labels(2, seed=0)
+    fitting = settings(600, batch_size=100, average=None, initial_examples=500)
+    found = learn_few_labels(data, fitting, replace(SMALL, bank=500), restarts=2, folder=tmp_path)
+    assert found.unsettled[found.chosen] == min(found.unsettled)
+    x = data.examples("test", generator())
+    wrong = float((found.model.clusters(x) != data.test.label).float().mean())
+    assert wrong < 0.35
+    again = learn_few_labels(data, fitting, replace(SMALL, bank=500), restarts=2, folder=tmp_path)  # all of it is there
+    assert torch.equal(again.model.clusters(x), found.model.clusters(x))
