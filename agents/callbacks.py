@@ -136,7 +136,7 @@ class RunCallback(BaseCallback):
             "episode_return": episode_return,
             "episode_length": episode_length,
             "coverage": recorder.coverage,
-            **{name: known.get(name) for name in ("bonus_mean", "bonus_share", *MODEL_METRICS)},
+            **{name: known.get(name) for name in ("weight", "bonus_mean", "bonus_share", *MODEL_METRICS)},
         }
         self.metrics.add(row)
         self.row_step = self.model.num_timesteps

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, Self, TypeVar
@@ -15,7 +15,7 @@ from agents.lease import NO_LOCKS
 from vime.errors import CheckpointError, RunConflict, VimeError
 
 COLUMNS = (
-    "step", "episodes", "episode_return", "episode_length", "bonus_mean", "bonus_share",
+    "step", "episodes", "episode_return", "episode_length", "weight", "bonus_mean", "bonus_share",
     "model_error", "predicted_gain", "realised_gain", "coverage",
 )  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, no more of the quota, no larger file
@@ -238,19 +238,24 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.columns: Sequence[str] = COLUMNS
         self.text = ",".join(COLUMNS) + "\n"
         self._file: IO[str] | None = None
 
     def start(self, text: str | None = None) -> None:
-        """Opens the file with the rows in `text` (of a checkpoint) or none; later rows of a killed run are cut."""
+        """Opens the file with the rows in `text` (of a checkpoint) or none; later rows of a killed run are cut.
+
+        The columns are those of the text, as an older version may have had others.
+        """
         self.text = text or self.text
+        self.columns = self.text.partition("\n")[0].split(",")
         self.close()
         write_atomically(self.path, lambda file: file.write(self.text.encode()))
         self._file = open(self.path, "a", newline="")  # noqa: SIM115
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Appends one row; a missing or None value makes an empty cell."""
-        line = ",".join(_cell(row.get(name)) for name in COLUMNS) + "\n"
+        line = ",".join(_cell(row.get(name)) for name in self.columns) + "\n"
         self.text += line
         if self._file is not None:
             self._file.write(line)

@@ -36,6 +36,8 @@ from agents.versions import changed, versions
 from vime.errors import InvalidSettings, RunConflict
 
 CHECKPOINT_SECONDS = 30.0
+TOLD = ("task", "algorithm", "bonus", "scale", "weight", "streams", "seed")
+"""Fields of the configuration that the result repeats."""
 log = logging.getLogger(__name__)
 
 
@@ -228,7 +230,7 @@ class _Run:
         returns = play(self.model, self.config, EPISODES, self.config.seed)
         _save_arrays(self.folder, self.model)
         result = {
-            **{name: getattr(self.config, name) for name in ("task", "algorithm", "bonus", "scale", "seed")},
+            **{name: getattr(self.config, name) for name in TOLD},
             "steps": self.model.num_timesteps,
             "environments": self.config.copies,
             "backend": backend(self.config.task),

@@ -71,7 +71,8 @@ class Distillation(Saved):
             return {"distillation_loss": (guess - goal[index]).square().mean()}
 
         def regression(index: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
-            loss, slopes = regress(self.predictor.head, prepared[index], goal[index])  # type: ignore[index]
+            rows, wanted = (part.index_select(0, index) for part in (prepared, goal))  # type: ignore[union-attr]
+            loss, slopes = regress(self.predictor.head, rows, wanted)
             return {"distillation_loss": loss}, slopes
 
         if self.predictor.images:  # their convolutions are left to autograd

@@ -1,5 +1,6 @@
 """Transitions: the frozen batch that every bonus and every model sees."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
@@ -33,6 +34,11 @@ def to_tensor(value: Any) -> Observation:
         return value.float() if value.dtype == torch.float64 else value.clone()
     array = np.asarray(value)
     return torch.tensor(array, dtype=torch.float32 if array.dtype in (np.float64, np.float16) else None)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Returns whether all numbers are finite; their sum tells most often, in a third of the time."""
+    return math.isfinite(tensor.sum()) or bool(torch.isfinite(tensor).all())
 
 
 def _tensors(obs: Observation) -> list[tuple[str, Tensor]]:
@@ -122,7 +128,7 @@ class Transitions:
         """
         for name in ("obs", "action", "next_obs"):
             for key, tensor in _tensors(getattr(self, name)):
-                if not tensor.is_floating_point() or torch.isfinite(tensor).all():
+                if not tensor.is_floating_point() or _finite(tensor):
                     continue
                 bad = ~torch.isfinite(tensor).flatten(2).all(2) if tensor.ndim > 2 else ~torch.isfinite(tensor)
                 bad = bad & self.valid

@@ -12,8 +12,9 @@ from gymnasium import spaces
 
 from agents.config import RunConfig
 from agents.evaluate import evaluate, load
-from agents.folder import COLUMNS, RunFolder
+from agents.folder import COLUMNS, MetricsFile, RunFolder
 from agents.train import train
+from agents.weight import Fading
 from tests.agents.runs import CLOCKS, small
 from vime.errors import CheckpointError, InvalidData, InvalidSettings, RunConflict, UnsupportedSpace
 
@@ -54,8 +55,9 @@ def test_a_finished_run_leaves_everything(finished: tuple[RunConfig, Path, dict[
     assert RunConfig.from_json(json.loads((out / "config.json").read_text())) == config
     assert result["steps"] >= config.steps
     assert {
-        "task", "algorithm", "bonus", "scale", "seed", "final_return", "evaluation_return", "first_reward_step",
-        "episodes", "coverage", "cpu_seconds", "wall_seconds", "peak_memory_mb", "resumed", "exact_resume",
+        "task", "algorithm", "bonus", "scale", "weight", "streams", "seed", "final_return", "evaluation_return",
+        "first_reward_step", "episodes", "coverage", "cpu_seconds", "wall_seconds", "peak_memory_mb",
+        "resumed", "exact_resume",
     } <= set(result)  # fmt: skip
     versions = json.loads((out / "versions.json").read_text())
     assert versions["threads"] == 1
@@ -67,6 +69,23 @@ def test_a_finished_run_leaves_everything(finished: tuple[RunConfig, Path, dict[
     assert json.loads((out / "progress.json").read_text())["step"] == 3072
     assert any((out / "tensorboard").iterdir())
     assert not (out / "error.txt").exists()
+
+
+def test_rows_tell_the_weight_and_the_result_how_it_was_set(tmp_path: Path) -> None:
+    config = small(bonus="counts", scale=2.0, weight="fading", streams=2, steps=4096)
+    result = train(config, tmp_path)
+    assert (result["scale"], result["weight"], result["streams"]) == (2.0, "fading", 2)
+    header, *rows = ((tmp_path / "metrics.csv").read_text()).splitlines()
+    weights = [float(row.split(",")[header.split(",").index("weight")]) for row in rows]
+    assert weights == pytest.approx([Fading().weight(2.0, step / 4096) for step in (1024, 2048, 3072, 4096)])
+
+
+def test_rows_of_an_older_version_go_on_in_its_columns(tmp_path: Path) -> None:
+    metrics = MetricsFile(tmp_path / "metrics.csv")
+    metrics.start("step,coverage\n64,0.5\n")
+    metrics.add({"step": 128, "weight": 1.0, "coverage": 0.75})
+    metrics.close()
+    assert (tmp_path / "metrics.csv").read_text() == "step,coverage\n64,0.5\n128,0.75\n"
 
 
 def test_pictures_hold_data_and_no_code(finished: tuple[RunConfig, Path, dict[str, Any]]) -> None:
