@@ -191,12 +191,16 @@ class Minibatches:
         size: examples in a minibatch.
         seed: of the order.
         device: where they are wanted; the examples are moved there once.
+        rank: of several processes, each of which takes every `of`-th minibatch, from number `rank` on.
+        of: how many there are.
     """
 
-    def __init__(self, data: Dataset, size: int, seed: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, data: Dataset, size: int, seed: int, device: torch.device | str = "cpu", *, rank: int = 0, of: int = 1
+    ) -> None:
         if size < 1:
             raise InvalidSettings(f"A minibatch holds at least one example; got {size}.")
-        self.data, self.size, self.position = data, size, 0
+        self.data, self.size, self.position, self.rank, self.of = data, size, 0, rank, of
         self.x = data.train.x.to(device)
         self.label = None if data.train.label is None else data.train.label.to(device)
         self.labelled = None if data.labelled is None else data.labelled.to(device)
@@ -207,9 +211,10 @@ class Minibatches:
 
     def next(self, generator: torch.Generator, step: Tensor) -> Batch:
         """Returns the next minibatch, and moves on."""
-        batch = self._rows(self._order.rows(self.position, self.size), generator, step, show=self.labelled is None)
+        number = self.position * self.of + self.rank
+        batch = self._rows(self._order.rows(number, self.size), generator, step, show=self.labelled is None)
         if self.labelled is not None and self._labelled_order is not None:
-            rows = self.labelled[self._labelled_order.rows(self.position, self.size)]
+            rows = self.labelled[self._labelled_order.rows(number, self.size)]
             batch = replace(batch, labelled=self._rows(rows, generator, step, show=True))
         self.position += 1
         return batch

@@ -70,7 +70,9 @@ class _Run:
         self.log, self.evaluate = log, evaluate
         self.folder = None if folder is None else Path(folder)
         self.training = Training(model, settings)
-        self.minibatches = Minibatches(data, settings.batch_size, settings.seed, model.device)
+        group = self.group = self.training.group
+        share = group.share(settings.batch_size)
+        self.minibatches = Minibatches(data, share, settings.seed, model.device, rank=group.rank, of=group.size)
         self.metrics: dict[str, float] = {}
         self.good: tuple[dict[str, Tensor], int] = ({}, 0)  # state and position at the last report, when all was finite
 
@@ -103,12 +105,12 @@ class _Run:
         if not finite:
             self._stop(terms)
         self.metrics |= terms
-        if saves and self.evaluate is not None:
+        if saves and self.evaluate is not None and self.group.first:
             self.metrics |= self._evaluated(self.evaluate)
         self._keep()
         if saves:
             self._save()
-        if self.log is not None:
+        if self.log is not None and self.group.first:
             self.log(step, dict(self.metrics))
 
     def _evaluated(self, evaluate: Evaluate) -> dict[str, float]:
@@ -149,9 +151,9 @@ class _Run:
         }
 
     def _save(self) -> None:
-        if self.folder is None:
+        if self.folder is None or not self.group.first:
             return
-        checkpoint.write(self.folder / checkpoint.TRAINING_FILE, self.training.state_dict(), self._facts())
+        checkpoint.write(self.folder / checkpoint.TRAINING_FILE, self.good[0], self._facts())
         self.training.use_average()
         try:
             checkpoint.save(self.model, self.folder / checkpoint.MODEL_FILE)

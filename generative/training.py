@@ -11,6 +11,7 @@ from generative.average import Average, averaged
 from generative.data import Minibatches
 from generative.errors import CheckpointError, InvalidSettings
 from generative.model import Model, moved_by
+from generative.parallel import Group, join
 from generative.randomness import child
 
 
@@ -59,10 +60,12 @@ class Training:
     """
 
     def __init__(self, model: Model, settings: FitSettings) -> None:
-        device = _device(settings.device)
+        self.group, own = join(settings.device)
+        device = _device(own)
         self.model, self.settings = model.to(device).train(), settings
-        self.generator = torch.Generator(device).manual_seed(child(settings.seed, "training"))
-        self.players = [_Moves(model, i) for i in range(len(model.players))]
+        stream = "training" if self.group.first else f"training {self.group.rank}"
+        self.generator = torch.Generator(device).manual_seed(child(settings.seed, stream))
+        self.players = [_Moves(model, i, self.group) for i in range(len(model.players))]
         self.average = None if settings.average is None else Average(averaged(model), settings.average)
         self.step, self.counted = 0, 0
         self.clock = torch.zeros((), device=device)
@@ -75,6 +78,7 @@ class Training:
         """Lets the model set its first values from the first examples; the mean of the weights begins there."""
         with torch.no_grad():
             self.model.initialise(minibatches.next(self.generator, self.clock), self.generator)
+        self.group.spread([*self.model.parameters(), *self.model.buffers()])
         if self.average is not None:
             self.average = Average(averaged(self.model), self.average.decay)
 
@@ -105,8 +109,11 @@ class Training:
     @torch.no_grad()
     def report(self) -> tuple[dict[str, float], bool]:
         """Returns the mean terms since the last report, and whether they and all weights are finite; counts anew."""
+        self.group.spread(self.model.buffers())
         norm = nn.utils.get_total_norm(self.model.parameters())
-        *sums, size = torch.stack([*self.sums.values(), norm]).tolist()
+        found = torch.stack([*self.sums.values(), norm])
+        self.group.add([found])
+        *sums, size = (found / self.group.size).tolist()
         terms = {name: total / self.counted for name, total in zip(self.sums, sums, strict=True)}
         self.sums, self.counted = {}, 0
         return terms, all(abs(value) < float("inf") for value in (*terms.values(), size))
@@ -119,7 +126,8 @@ class Training:
     def state_dict(self) -> dict[str, Tensor]:
         """Returns everything that the next round depends on, but the data, as tensors of flat names."""
         state = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        state["generator"] = self.generator.get_state()
+        for rank, own in enumerate(self.group.gather(self.generator.get_state())):
+            state[_generator_of(rank)] = own
         state["counters"] = torch.tensor([self.step, self.counted])
         state |= {f"sum.{name}": value for name, value in self.sums.items()}
         if self.average is not None:
@@ -140,7 +148,7 @@ class Training:
                 self.average.load_state_dict(_under("average.", state))
             for moves in self.players:
                 moves.load_state_dict(_under(f"optimiser.{moves.player.name}.", state))
-            self.generator.set_state(state["generator"].cpu())
+            self.generator.set_state(state[_generator_of(self.group.rank)].cpu())
             self.step, self.counted = (int(value) for value in state["counters"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]
@@ -151,8 +159,8 @@ class Training:
 class _Moves:
     """A player with the parameters it moves and their optimiser."""
 
-    def __init__(self, model: Model, index: int) -> None:
-        self.player = model.players[index]
+    def __init__(self, model: Model, index: int, group: Group) -> None:
+        self.player, self.group = model.players[index], group
         self.parameters = list(moved_by(model, self.player).values())
         self.optimiser = self.player.optimiser.build(self.parameters)
 
@@ -160,6 +168,7 @@ class _Moves:
         """Moves the parameters down the slope of `loss`; those of other players get no gradient at all."""
         settings = self.player.optimiser
         slopes = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        self.group.average(slopes)
         for parameter, slope in zip(self.parameters, slopes, strict=True):
             parameter.grad = slope
         if settings.clip is not None:
@@ -180,6 +189,10 @@ class _Moves:
             i, name = key.split(".", 1)
             state.setdefault(int(i), {})[name] = value.clone()
         self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
+
+
+def _generator_of(rank: int) -> str:
+    return "generator" if rank == 0 else f"generator.{rank}"
 
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
