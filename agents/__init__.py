@@ -8,13 +8,16 @@ from agents.attach import attach, curiosity
 if TYPE_CHECKING:
     from agents.config import RunConfig
     from agents.evaluate import load
+    from agents.planning.dyna import dyna, dyna_of
     from agents.planning.explore import explore
     from agents.planning.transfer import transfer
 
-__all__ = ["RunConfig", "attach", "curiosity", "explore", "load", "transfer"]
+__all__ = ["RunConfig", "attach", "curiosity", "dyna", "dyna_of", "explore", "load", "transfer"]
 
 _LAZY = {
     "RunConfig": "agents.config",
+    "dyna": "agents.planning.dyna",
+    "dyna_of": "agents.planning.dyna",
     "explore": "agents.planning.explore",
     "load": "agents.evaluate",
     "transfer": "agents.planning.transfer",

@@ -1,7 +1,7 @@
 """Curious rollout and replay buffers: those of SB3, with the bonus added in one batched call."""
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,25 +15,32 @@ from agents.gain import MaxInfo
 from vime import Transitions
 
 
-class Curious(BaseBuffer):
-    """What `make_curious` mixes into the class of a buffer. Pickled, it becomes the buffer that it was."""
+class Extended(BaseBuffer):
+    """What is mixed into the class of a buffer in place, before its own. Pickled, it becomes the buffer that it was."""
 
-    curiosity: Curiosity
+    OURS: ClassVar[tuple[str, ...]] = ()
+    """Attributes that the mixture adds."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         stock: Any = type(self).__bases__[1]
         plain = stock.__new__(stock)
-        plain.__dict__.update({name: value for name, value in vars(self).items() if name not in _OURS})
+        plain.__dict__.update({name: value for name, value in vars(self).items() if name not in self.OURS})
         return copy.copy, (plain,)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Curious":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Extended":
         clone: Any = type(self).__new__(type(self))
         memo[id(self)] = clone
         clone.__dict__.update(copy.deepcopy(vars(self), memo))
         return clone
 
 
-_OURS = ("curiosity", "extrinsic_rewards", "_bonuses", "_worth", "_weight", "_targets")
+class Curious(Extended):
+    """What `make_curious` mixes into the class of a buffer."""
+
+    OURS = ("curiosity", "extrinsic_rewards", "_bonuses", "_worth", "_weight", "_targets")
+    curiosity: Curiosity
+
+
 MASKED = 1e-8  # up to here the mask of a recurrent minibatch means padding, as in sb3-contrib
 
 
@@ -204,10 +211,15 @@ def _as_space(space: Space, obs: Any) -> Any:
 def _as_given(space: Space, actions: Any) -> torch.Tensor:
     """Returns stored actions as the environment got them: SB3 stores those of a box scaled to [-1, 1]."""
     given = _as_space(space, actions)
-    if isinstance(space, spaces.Box):
-        low, high = (torch.from_numpy(bound).float() for bound in (space.low, space.high))
-        given = low + 0.5 * (given + 1.0) * (high - low)
-    return given
+    return unscaled(space, given) if isinstance(space, spaces.Box) else given
+
+
+def unscaled(space: spaces.Box, actions: torch.Tensor) -> torch.Tensor:
+    """Returns actions of a box in its own unit: SB3 stores them scaled to [-1, 1]."""
+    low, high = (
+        torch.as_tensor(bound, dtype=torch.float32, device=actions.device) for bound in (space.low, space.high)
+    )
+    return low + 0.5 * (actions + 1.0) * (high - low)
 
 
 def make_curious(buffer: BaseBuffer, curiosity: Curiosity) -> None:

@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper,
 from agents.encoding import decode, encode, encode_array
 from agents.environment_state import NotSaveable, load_environment, save_environment
 from agents.folder import write_atomically
+from agents.planning.dreaming import dyna_of
 from agents.pool import Pool
 from agents.recorder import Recorder
 from vime.errors import CheckpointError, VimeError
@@ -91,7 +92,7 @@ def save_progress(model: BaseAlgorithm) -> dict[str, Any]:
     """Returns all else of the model that its future depends on: counters, buffers, noise, bonus, generators, task."""
     from agents.attach import curiosity
 
-    curious = curiosity(model)
+    curious, dreaming = curiosity(model), dyna_of(model)
     buffer = getattr(model, "replay_buffer", None)
     environments, reason = _save_environments(_innermost(model))
     return {
@@ -101,6 +102,7 @@ def save_progress(model: BaseAlgorithm) -> dict[str, Any]:
         "episodes": encode([list(model.ep_info_buffer or ()), [bool(x) for x in model.ep_success_buffer or ()]]),
         "replay": None if buffer is None else _save_replay(buffer),
         "curiosity": None if curious is None else encode(curious.state_dict()),
+        "dyna": None if dreaming is None else encode(dreaming.state_dict()),
         "recorder": encode(find_recorder(model).state_dict()),
         "environments": environments,
         "not_saveable": reason,
@@ -123,7 +125,7 @@ def load_run(model: BaseAlgorithm, state: Mapping[str, Any], seed: int) -> str |
     """
     from agents.attach import curiosity
 
-    curious = curiosity(model)
+    curious, dreaming = curiosity(model), dyna_of(model)
     env = model.get_env()
     with fitting():
         model._last_obs = env.reset()  # type: ignore[union-attr,assignment]
@@ -140,6 +142,10 @@ def load_run(model: BaseAlgorithm, state: Mapping[str, Any], seed: int) -> str |
             raise ValueError("one of the two has a bonus and the other has none")
         if curious is not None:
             curious.load_state_dict(decode(progress["curiosity"]))
+        if (dreaming is None) != (progress.get("dyna") is None):
+            raise ValueError("one of the two has a world model and the other has none")
+        if dreaming is not None:
+            dreaming.load_state_dict(decode(progress["dyna"]))
         recorder = find_recorder(model)
         recorder.load_state_dict(decode(progress["recorder"]))
         for name, value in progress["last"].items():

@@ -66,6 +66,11 @@ def check_settings(config: RunConfig) -> None:
             settings, _ = _bonus_settings(config)
             check_bonus(config.bonus, settings)
     _algorithm_settings(config)
+    if ALGORITHMS[config.algorithm].dyna is not None:
+        from agents.planning.dyna import split_settings
+
+        settings = _dyna_settings(config)
+        split_settings(settings.pop("world", "ensemble"), settings)
 
 
 def make_environment(config: RunConfig) -> gymnasium.Env:
@@ -116,6 +121,11 @@ def make_model(config: RunConfig, env: VecEnv, **overrides: Any) -> BaseAlgorith
         model = algorithm_class(config.algorithm)(
             policy, env, **{"seed": config.seed, "device": config.device, **arguments, **overrides}
         )
+    if recipe.dyna is not None:
+        from agents.planning.dyna import dyna
+
+        with _refusals(f"The world model of {config.algorithm} cannot be built with {_dyna_settings(config)}", *causes):
+            model = dyna(model, **_dyna_settings(config))  # type: ignore[arg-type]
     if config.bonus != "none":
         from agents.attach import attach
 
@@ -180,12 +190,21 @@ def _bonus_settings(config: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     return settings, how
 
 
+def _dyna_settings(config: RunConfig) -> dict[str, Any]:
+    """The settings of `agents.dyna` by the recipe, with the user's changes: `dyna` among those of the algorithm."""
+    changes = config.algorithm_settings.get("dyna", {})
+    if not isinstance(changes, Mapping):
+        raise InvalidSettings(f'`dyna` takes a mapping of settings, like {{"rollout": 2}}; got {changes!r}.')
+    return {name: _tuples(value) for name, value in {**(ALGORITHMS[config.algorithm].dyna or {}), **changes}.items()}
+
+
 def _algorithm_settings(config: RunConfig) -> dict[str, Any]:
     """The recipe with the user's changes."""
     recipe = choose("algorithm", config.algorithm, ALGORITHMS)
     parameters = inspect.signature(algorithm_class(config.algorithm)).parameters
     known = [name for name in parameters if name not in OF_THE_RUN]
-    for name, value in config.algorithm_settings.items():
+    own = {name: v for name, v in config.algorithm_settings.items() if not (name == "dyna" and recipe.dyna is not None)}
+    for name, value in own.items():
         if name in OF_THE_RUN:
             raise InvalidSettings(f"{recipe.cls}'s `{name}` is decided by the run itself and cannot be set.")
         if name not in known:
@@ -196,7 +215,7 @@ def _algorithm_settings(config: RunConfig) -> dict[str, Any]:
                 f"{recipe.cls} cannot be built with {config.algorithm_settings}: "
                 f"`{name}` takes no text, but values like {usual!r}."
             )
-    merged = copy.deepcopy({**recipe.settings, **config.algorithm_settings})  # some algorithms write into theirs
+    merged = copy.deepcopy({**recipe.settings, **own})  # some algorithms write into theirs
     if recipe.on_policy and "batch_size" in recipe.settings and isinstance(merged["n_steps"], int):
         rollout = merged["n_steps"] * config.copies
         if "batch_size" not in config.algorithm_settings:  # the recipe's must fit a rollout that the user shortened

@@ -26,6 +26,8 @@ class Recipe:
     """Constructor arguments that differ from the defaults of the class."""
     recurrent: bool = False
     """Whether its policies carry a memory, and so have names of their own."""
+    dyna: Mapping[str, Any] | None = None
+    """Settings of the world model that it learns from (`agents.dyna`); none where it learns from the world alone."""
 
     @property
     def environments(self) -> int:
@@ -117,6 +119,44 @@ ALGORITHMS: Mapping[str, Recipe] = MappingProxyType(
             on_policy=False,
             actions=("Discrete",),
             settings={"buffer_size": 100_000, "learning_starts": 1000, "target_update_interval": 1000},
+        ),
+        "dyna-sac": Recipe(
+            module="stable_baselines3",
+            cls="SAC",
+            summary="sac on short rollouts in a learned model, as MBPO (Janner et al. 2019)",
+            on_policy=False,
+            actions=("Box",),
+            settings={"buffer_size": 100_000, "learning_starts": 500, "gradient_steps": 4},
+            dyna={"rollout": 2},
+        ),
+        "dyna-td3": Recipe(
+            module="stable_baselines3",
+            cls="TD3",
+            summary="td3 on short rollouts in a learned model",
+            on_policy=False,
+            actions=("Box",),
+            settings={
+                "buffer_size": 100_000,
+                "learning_starts": 500,
+                "gradient_steps": 4,
+                "action_noise": {"kind": "normal", "sigma": 0.1},
+            },
+            dyna={"rollout": 2},
+        ),
+        "dyna-dqn": Recipe(
+            module="stable_baselines3",
+            cls="DQN",
+            summary="dqn on short rollouts in a learned model",
+            on_policy=False,
+            actions=("Discrete",),
+            settings={
+                "buffer_size": 100_000,
+                "learning_starts": 500,
+                "train_freq": 1,
+                "gradient_steps": 2,
+                "target_update_interval": 250,
+            },
+            dyna={"rollout": 2},
         ),
     }
 )

@@ -9,6 +9,7 @@ from agents.config import RunConfig
 
 CLOCKS = ("cpu_seconds", "wall_seconds", "peak_memory_mb", "resumed")
 NET = {"policy_kwargs": {"net_arch": [16]}}
+DYNA = {"hidden": [8], "heads": [8], "rollouts": 50, "updates": 5, "first_updates": 5, "refit_every": 60}
 ON_POLICY = ("ppo", "a2c", "trpo", "recurrent-ppo")
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ppo": ("CartPole-v1", {"n_steps": 64, "batch_size": 64, "n_epochs": 2}),
@@ -25,6 +26,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"learning_starts": 50, "batch_size": 16, "action_noise": {"kind": "ornstein-uhlenbeck", "sigma": 0.2}},
     ),
     "dqn": ("CartPole-v1", {"learning_starts": 50, "batch_size": 16}),
+    "dyna-sac": ("Pendulum-v1", {"learning_starts": 50, "batch_size": 16, "gradient_steps": 1, "dyna": DYNA}),
+    "dyna-td3": ("Pendulum-v1", {"learning_starts": 50, "batch_size": 16, "gradient_steps": 1, "dyna": DYNA}),
+    "dyna-dqn": ("CartPole-v1", {"learning_starts": 50, "batch_size": 16, "gradient_steps": 1, "dyna": DYNA}),
 }
 
 

@@ -9,9 +9,10 @@ from stable_baselines3.common.vec_env import VecNormalize
 from agents.attach import curiosity
 from agents.config import RunConfig
 from agents.factory import make_model, make_task
+from agents.planning.dyna import dyna_of
 from agents.recorder import Recorder
 from tests.agents.runs import CASES, small
-from vime.errors import InvalidSettings, UnsupportedSpace
+from vime.errors import InvalidSettings, UnknownName, UnsupportedSpace
 
 
 class Looks(gymnasium.Env):
@@ -144,3 +145,31 @@ def test_json_settings_become_what_sb3_wants() -> None:
 def test_a_shorter_rollout_shrinks_the_recipes_minibatch() -> None:
     config = RunConfig(task="CartPole-v1", bonus="none", environments=2, algorithm_settings={"n_steps": 16})
     assert make_model(config, make_task(config)).batch_size == 32  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("algorithm", ["dyna-sac", "dyna-td3", "dyna-dqn"])
+def test_a_dyna_recipe_builds_a_learner_with_a_world_model(algorithm: str) -> None:
+    config = small(algorithm).check()
+    found = dyna_of(make_model(config, make_task(config)))
+    assert found is not None
+    assert (found.settings.updates, found.settings.rollout) == (5, 2)
+    assert found.world.settings.hidden == (8,)
+    assert found.world.settings.seed == config.seed
+    plain = small(algorithm.removeprefix("dyna-"))
+    assert dyna_of(make_model(plain, make_task(plain))) is None
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "dyna", "says"),
+    [
+        ("dyna-sac", {"rolout": 3}, "Did you mean 'rollout'"),
+        ("dyna-sac", 3, "mapping"),
+        ("dyna-sac", {"world": "ensembel"}, "ensemble"),
+        ("sac", {"rollout": 3}, "no setting 'dyna'"),
+    ],
+)
+def test_wrong_settings_of_a_world_model_are_named_before_anything_is_built(
+    algorithm: str, dyna: Any, says: str
+) -> None:
+    with pytest.raises((InvalidSettings, UnknownName), match=says):
+        RunConfig(task="Pendulum-v1", algorithm=algorithm, algorithm_settings={"dyna": dyna}).check()
