@@ -14,6 +14,7 @@ from torch import Tensor
 
 import generative
 from generative import FitSettings, LearnedEncoder, Model
+from generative.model import Decoder
 from vime.errors import CheckpointError, InvalidData, InvalidSettings, UnknownName, UnsupportedSpace
 from vime.inverse import InverseFeatures, InverseSettings
 from vime.spaces import CHUNK, is_image
@@ -156,13 +157,30 @@ class Coded:
             codes = torch.cat([self.encoder.encode(part) for part in pictures.split(CHUNK)])
         return codes.reshape(len(pictures) // self.pictures.frames, -1)
 
+    @torch.no_grad()
+    def decode(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n c h w"]:
+        """Returns the pictures of `n` codes, 0 to 1, those of the frames one after another in the channels.
+
+        Raises:
+            UnsupportedSpace: the model has no way back.
+        """
+        model = self.encoder.model
+        if not isinstance(model, Decoder):
+            raise UnsupportedSpace(f"A {model.name} has no way back from codes to pictures.")
+        with as_ours():
+            pictures = model.decode(features.reshape(-1, self.encoder.features))
+        return pictures.reshape(len(features), -1, *self.pictures.shape[1:])
+
     def learn(self, batch: Transitions) -> dict[str, float]:
-        """Learns from the successors, of frames the newest; returns `encoder_loss`, of all players of the model."""
+        """Learns from the successors; returns `encoder_loss`."""
         valid = batch.valid.flatten()
-        seen = self.pictures.read(map_observation(lambda part: part.flatten(0, 1)[valid], batch.next_obs))
-        newest = seen.unflatten(0, (-1, self.pictures.frames))[:, -1]
+        return self.fit(map_observation(lambda part: part.flatten(0, 1)[valid], batch.next_obs), self.steps)
+
+    def fit(self, observations: Observation, budget: int) -> dict[str, float]:
+        """Learns from observations, of frames the newest, in `budget` rounds; returns `encoder_loss` of all players."""
+        newest = self.pictures.read(observations).unflatten(0, (-1, self.pictures.frames))[:, -1]
         with as_ours(), torch.enable_grad():
-            terms = self.encoder.fit(newest, self.steps)
+            terms = self.encoder.fit(newest, budget)
         return {"encoder_loss": sum(value for name, value in terms.items() if name.split("/")[-1] == "loss")}
 
     def state_dict(self) -> dict[str, Any]:
