@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 import generative
+from agents.densities import Likelihoods, density_settings
 from agents.features import Coded, Controlled, Features, Pictures, as_ours
 from agents.names import ENCODERS
 from agents.on_features import OnFeatures
@@ -100,9 +101,9 @@ def encoder_settings(value: Any) -> EncoderSettings:
     return build_settings("An encoder", EncoderSettings, given)
 
 
-def is_named(settings: Mapping[str, Any]) -> bool:
-    """Returns whether these settings of a bonus have an encoder that is named here, and is no object."""
-    return isinstance(settings.get("encoder"), (str, Mapping))
+def is_named(settings: Mapping[str, Any], what: str = "encoder") -> bool:
+    """Returns whether these settings of a bonus have an encoder, or a density, that is named and no object."""
+    return isinstance(settings.get(what), (str, Mapping))
 
 
 def check_bonus(name: str, settings: Mapping[str, Any]) -> None:
@@ -112,17 +113,20 @@ def check_bonus(name: str, settings: Mapping[str, Any]) -> None:
         UnknownName: there is no such bonus or encoder.
         InvalidSettings: a setting is unknown or out of range.
     """
-    if is_named(settings) and name != "none":
-        encoder_settings(settings["encoder"])
-        settings = {key: value for key, value in settings.items() if key != "encoder"}
-    part_settings(name, settings)
+    plain = dict(settings)
+    if is_named(plain) and name != "none":
+        encoder_settings(plain.pop("encoder"))
+    if is_named(plain, "density") and name == "density-counts":
+        density_settings(plain.pop("density"))
+    part_settings(name, plain)
 
 
 def make_bonus(name: str, observation_space: gymnasium.Space, action_space: gymnasium.Space, **settings: Any) -> Bonus:
-    """Returns the bonus `name`, as `vime.make_bonus`; `encoder` may be a name too, or a mapping of `EncoderSettings`.
+    """Returns the bonus `name`, as `vime.make_bonus`, where an encoder, or a density, may be a name.
 
-    Then any bonus or mixture serves, also one that has no `encoder` of its own: it runs on features that are learned in
-    the run (`OnFeatures`). With the encoder random it is the bonus as it is.
+    `encoder` may be a name too, or a mapping of `EncoderSettings`. Any bonus or mixture serves, also one that has no
+    `encoder` of its own: it runs on features that are learned in the run (`OnFeatures`). With the encoder random it is
+    the bonus as it is. The `density` of `density-counts` may be a name or a mapping of `DensitySettings`.
 
     Raises:
         UnknownName: there is no such bonus or encoder.
@@ -131,6 +135,12 @@ def make_bonus(name: str, observation_space: gymnasium.Space, action_space: gymn
         CheckpointError: the folder holds no trained model.
     """
     check_bonus(name, settings)
+    shared = {key: settings[key] for key in ("seed", "device") if key in settings}
+    if is_named(settings, "density"):
+        density = density_settings(settings.pop("density"))
+        if is_named(settings):
+            raise InvalidSettings("A density by name reads pictures, and an encoder leaves none: name one of the two.")
+        settings["density"] = Likelihoods(observation_space, density, **shared)
     if not is_named(settings):
         return make_plain_bonus(name, observation_space, action_space, **settings)
     encoder = encoder_settings(settings.pop("encoder"))
@@ -141,7 +151,6 @@ def make_bonus(name: str, observation_space: gymnasium.Space, action_space: gymn
         )
     if encoder.model == "random":
         return make_plain_bonus(name, observation_space, action_space, **settings)
-    shared = {key: settings[key] for key in ("seed", "device") if key in settings}
     features = make_features(encoder, observation_space, action_space, **shared)
     space = spaces.Box(-np.inf, np.inf, (features.features,), np.float32)
     return OnFeatures(features, lambda: make_plain_bonus(name, space, action_space, **settings), encoder.until)

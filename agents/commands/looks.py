@@ -8,20 +8,21 @@ from agents.commands.printing import print_json
 
 
 def show_names(json: bool = False) -> None:
-    """Show the tasks, bonuses, algorithms and suites that can be named.
+    """Show the tasks, bonuses, encoders, algorithms and suites that can be named.
 
     Example: vime list --json
 
     Args:
         json: Print them as JSON.
     """
-    from agents.names import ALGORITHMS, BONUSES
+    from agents.names import ALGORITHMS, BONUSES, ENCODERS
     from agents.suites import SUITES
     from agents.tasks import tasks
 
     tables = {
         "tasks": tasks(),
         "bonuses": dict(BONUSES),
+        "encoders": dict(ENCODERS),
         "algorithms": {name: recipe.summary for name, recipe in ALGORITHMS.items()},
     }
     if json:
