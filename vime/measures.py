@@ -36,7 +36,8 @@ def moments(
     mean: Float[Tensor, "m n d"], variance: Float[Tensor, "#m n d"]
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
     """Returns the epistemic and the aleatoric variance: of the members' means, and the mean of their variances."""
-    return mean.var(0, correction=0), variance.mean(0)
+    # by hand: torch's variance over the first axis is many times slower than sums over it
+    return (mean - mean.mean(0)).square_().mean(0), variance[0] if len(variance) == 1 else variance.mean(0)
 
 
 def log_determinant(mean: Float[Tensor, "m n d"], variance: Float[Tensor, "#m n d"]) -> Float[Tensor, " n"]:

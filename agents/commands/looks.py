@@ -37,16 +37,22 @@ def show_names(json: bool = False) -> None:
     print("Any other task that Gymnasium knows can be named too, as CartPole-v1 or package.module:Name-v0.")
 
 
-def bench(what: Positional[Literal["information", "overhead", "bonuses", "envs"]], json: bool = False) -> None:
-    """Measure speed on this machine: of the information gain, of curiosity in training, of each bonus, or of the tasks.
+def bench(
+    what: Positional[Literal["information", "overhead", "bonuses", "envs", "imagination"]],
+    json: bool = False,
+    peer: str | None = None,
+) -> None:
+    """Measure speed on this machine: of the information gain, of curiosity in training, of each bonus, of the tasks, or
+    of imagined futures.
 
     Example: vime bench bonuses --json
 
     Args:
-        what: information, overhead, bonuses or envs.
+        what: information, overhead, bonuses, envs or imagination.
         json: Print the figures as JSON.
+        peer: For imagination, the interpreter of an environment with mbrl-lib, to measure it in the same run.
     """
-    figures = _measure(what)
+    figures = _measure(what, peer)
     if json:
         print_json(figures)
         return
@@ -56,11 +62,11 @@ def bench(what: Positional[Literal["information", "overhead", "bonuses", "envs"]
         print(f"{name:<{width}}  {shown if isinstance(shown, str) else _number(shown)}")
 
 
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:,.3g}"
+def _number(value: Any) -> str:
+    return f"{value:,.3g}" if isinstance(value, float) else str(value)
 
 
-def _measure(what: str) -> dict[str, Any]:
+def _measure(what: str, peer: str | None = None) -> dict[str, Any]:
     if what == "envs":
         from envs.bench import speeds
 
@@ -74,6 +80,10 @@ def _measure(what: str) -> dict[str, Any]:
         return information()
     if what == "bonuses":
         return _measure_bonuses()
+    if what == "imagination":
+        from agents.bench.imagination import imagination
+
+        return imagination(peer=peer)
     from agents.bench.overhead import overhead
 
     return overhead()

@@ -88,18 +88,17 @@ def _unroll(members: Members, start: Tensor, actions: Tensor, objective: Objecti
     reward, gain = torch.zeros_like(alive), torch.zeros_like(alive)
     gram = None
     weight = 1.0
-    for t in range(actions.shape[1]):
-        action = actions[:, t, :width].repeat(futures, 1)
+    steps = actions.transpose(0, 1)[..., :width].contiguous()  # once, and not a copy in every step
+    if own:
+        steps = steps.repeat(1, futures, 1)
+    shape = (futures, n, -1)
+    for t, action in enumerate(steps):
         if own and objective.measure is None:
-            shape = (futures, n, -1)
             mean, variance = members.predict(state.view(shape), action.view(shape))
-            following, spread = mean.flatten(0, 1), variance.expand_as(mean).flatten(0, 1)
+            following = mean.flatten(0, 1)
         else:
             mean, variance = members.predict(state, action)
-            if own:
-                following, spread = _of_its_own(mean, n), _of_its_own(variance.expand_as(mean), n)
-            else:
-                following, spread = mean.mean(0), variance.mean(0)
+            following = _of_its_own(mean, n) if own else mean.mean(0)
         if objective.measure == TRAJECTORY:
             step = member_gram(mean, variance) * alive.view(-1, 1, 1)
             gram = step if gram is None else gram + step
@@ -109,7 +108,10 @@ def _unroll(members: Members, start: Tensor, actions: Tensor, objective: Objecti
             bend = moments(mean, variance)[0].sqrt() * actions[:, t, width:]
             following = following + objective.optimism * bend
         if objective.noise and noise is not None:
-            following = following + spread.sqrt() * noise[t].repeat(futures, 1)
+            spread = variance
+            if objective.measure is not None or not own:
+                spread = _of_its_own(variance.expand_as(mean), n).view(shape) if own else variance.mean(0)
+            following = torch.addcmul(following.view(shape), spread.sqrt(), noise[t]).flatten(0, 1)
         if objective.reward is not None:
             reward = torch.addcmul(reward, _reward(objective, state, action, following), alive, value=weight)
         if objective.termination is not None:
