@@ -2,10 +2,10 @@
 
     torchrun --nproc-per-node 4 train.py
 
-where `train.py` calls `generative.fit` as it would alone, with `device="cuda"`. Together the processes see the rows that
-one would see alone; slopes are means over all of them, so the weights stay equal. What a model takes from its minibatch
-beside means of losses (normalisation, minibatch discrimination, matched features) it takes from a process's share. The
-first process alone writes, logs and evaluates.
+where `train.py` calls `generative.fit` as it would alone, with `device="cuda"`. Together the processes see the rows
+that one would see alone; slopes are means over all of them, so the weights stay equal. What a model takes from its
+minibatch beside means of losses (normalisation, minibatch discrimination, matched features) it takes from a process's
+share. The first process alone writes, logs and evaluates.
 """
 
 import os

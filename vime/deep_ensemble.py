@@ -18,7 +18,7 @@ TEMPER = 0.5  # weight of a row's variance in its own likelihood: at 0 hard rows
 class EnsembleSettings(DynamicsSettings):
     """Settings of the ensemble and of its training."""
 
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[int, ...] = (64, 64)
     """Width of each hidden layer."""
     count: int = 5
     """How many networks."""

@@ -17,7 +17,7 @@ from vime.members import Members
 class LastLayerSettings(DynamicsSettings):
     """Settings of the network, and of the belief about its last layer."""
 
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[int, ...] = (64, 64)
     """Width of each hidden layer; the last one holds the features of the regression."""
     prior_std: float = 1.0
     """Deviation of every weight of the last layer under the prior, in deviations of the noise."""

@@ -9,6 +9,10 @@ from torch import Tensor
 from vime.errors import InvalidSettings
 
 
+PRIOR = 0.005
+"""Counts, over all successors, that the belief begins with: worlds are nearly deterministic until they show otherwise."""
+
+
 class DirichletModel:
     r"""For every state and action a Dirichlet belief about which state follows; all that a Bayesian would know.
 
@@ -22,14 +26,15 @@ class DirichletModel:
     Args:
         states: how many there are.
         actions: how many there are.
-        prior: counts of every successor before anything was seen; the smaller, the sooner one visit settles a matter.
+        prior: counts of every successor before anything was seen, all together `PRIOR` unless given; the smaller, the
+            more a world is believed to repeat itself, and the sooner one visit settles a matter.
 
     Raises:
         InvalidSettings: a number is not positive.
     """
 
     def __init__(self, states: int, actions: int, prior: float | None = None, device: str = "cpu") -> None:
-        prior = 1 / states if prior is None else prior
+        prior = PRIOR / max(states, 1) if prior is None else prior
         if states < 1 or actions < 1 or not prior > 0:
             raise InvalidSettings(
                 f"`states`, `actions` and `prior` must be positive; got {states}, {actions} and {prior}."

@@ -79,7 +79,7 @@ def transfer(
     model = getattr(found.explorer, "model", None)
     if model is None or not hasattr(model, "members"):
         raise InvalidSettings(
-            f"{out} was explored by {found.config.how.model!r}, which leaves nothing to plan in. Explore with 'ensemble'."
+            f"{out} was explored by {found.config.how.model!r}, which leaves nothing to plan in; use 'ensemble'."
         )
     env = gymnasium.make(check_task(task or found.config.task))
     planner = PlannerSettings(horizon=horizon, candidates=candidates)

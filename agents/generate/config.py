@@ -22,7 +22,7 @@ class ModelRun:
     model: str
     """Name of the model; `vime generate list` shows all."""
     data: str = "digits"
-    """Name of the data: digits, mnist or cifar10."""
+    """Name of the data: digits, mnist, mnist-14 or cifar10."""
     data_dir: str = ""
     """Folder of the data's original files; nothing is ever downloaded."""
     steps: int | None = None

@@ -127,7 +127,7 @@ def _policy(
         device=model.settings.device,
         train_freq=1,
         gradient_steps=4,
-        learning_starts=1_000,
+        learning_starts=500,
     )
     policy.learn(imagined_steps)
 

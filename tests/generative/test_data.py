@@ -159,6 +159,15 @@ def test_damaged_idx_files_are_refused_with_what_is_expected(
 MNIST = Path("/nonexistent") if not (home := Path(__file__).parents[3] / "shared/data/mnist").is_dir() else home
 
 
+def test_mnist_can_be_had_at_half_its_size(mnist_folder: Path) -> None:
+    whole, half = load_data("mnist", mnist_folder), load_data("mnist-14", mnist_folder)
+    assert half.shape == (1, 14, 14)
+    assert half.train.label is not None
+    assert torch.equal(half.train.label, whole.train.label)  # type: ignore[arg-type]
+    mean = whole.train.x[:, 0, 4:6, 8:10].float().mean((1, 2))
+    torch.testing.assert_close(half.train.x[:, 0, 2, 4].float(), mean.round())
+
+
 @pytest.mark.skipif(not MNIST.is_dir(), reason="the files of MNIST are not here")
 def test_mnist_itself() -> None:
     import hashlib

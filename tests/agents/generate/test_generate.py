@@ -65,7 +65,8 @@ def test_every_model_has_a_recipe_and_the_list_shows_it(capsys: pytest.CaptureFi
 
 
 def test_every_recipe_can_be_built_for_every_data_set() -> None:
-    shapes = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+    shapes = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "mnist-14": (1, 14, 14), "cifar10": (3, 32, 32)}
+    assert shapes.keys() == DATA.keys()
     for name in RECIPES:
         for data, shape in shapes.items():
             if data == "digits" or name in ("vae", "made"):  # large ones take their time

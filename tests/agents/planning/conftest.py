@@ -1,0 +1,36 @@
+"""A world that is known exactly, as members: positions move by their actions, and doubt grows to the right."""
+
+import pytest
+import torch
+
+from vime.members import Members
+
+
+def line(members: int = 4, d: int = 2, doubt: float = 0.0, noise: float = 0.01) -> Members:
+    """Members for which the state moves by a tenth of the action; they differ by `doubt` times the state."""
+    weight = torch.zeros(members, 2 * d, d)
+    weight[:, d:] = 0.1 * torch.eye(d)
+    signs = torch.linspace(-1, 1, members).view(-1, 1, 1)
+    weight[:, :d] = doubt * signs * torch.eye(d)
+    return Members(
+        weights=(weight,),
+        biases=(torch.zeros(members, 1, d),),
+        activation="relu",
+        input_centre=torch.zeros(2 * d),
+        input_spread=torch.ones(2 * d),
+        target_centre=torch.zeros(d),
+        target_spread=torch.ones(d),
+        noise=torch.full((d,), noise),
+        noise_floor=0.01,
+        change=True,
+    )
+
+
+@pytest.fixture
+def known() -> Members:
+    return line()
+
+
+@pytest.fixture
+def doubtful() -> Members:
+    return line(doubt=0.1)

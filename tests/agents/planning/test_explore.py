@@ -1,0 +1,217 @@
+"""Exploration: what it finds, keeps, resumes and refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+import agents
+import vime
+from agents.__main__ import main
+from agents.planning import Objective, rewards
+from agents.planning.exploration import load
+from agents.planning.recording import read
+from agents.planning.settings import ExploreConfig, ExploreSettings, PlannerSettings
+
+CAR = "MountainCarContinuous-v0"
+QUICK: dict[str, Any] = {
+    "planner": PlannerSettings(horizon=8, candidates=12, iterations=1, elites=4),
+    "model_settings": {"hidden": [16]},
+    "warm_up": 6,
+    "updates": 3,
+    "fit_every": 5,
+}
+
+
+@pytest.mark.slow
+def test_the_flag_is_found_without_any_reward_and_nats_come_as_predicted() -> None:
+    """A random policy never finds it in 40 episodes of 999 steps."""
+    found = agents.explore(CAR, 200, seed=0)
+    assert found.recording.first_termination is not None
+    told = found.figures["calibration"]
+    assert 0.5 < told["slope"] < 2
+    assert told["steps"] == 170
+
+
+def test_every_transition_of_the_chain_is_tried_within_ten_episodes() -> None:
+    """The best published takes about 15, and reward bonuses reach 40 % in 60."""
+    found = agents.explore("vime/StochasticChain-v0", 10 * 59, seed=0, planner=PlannerSettings(horizon=59))
+    assert (found.model.visits > 0).all()
+
+
+@pytest.mark.parametrize("model", ["ensemble", "bayesian", "last-layer", "random"])
+def test_what_is_kept_can_be_read_again(model: str, tmp_path: Path) -> None:
+    how = {**QUICK, "model_settings": {} if model == "random" else QUICK["model_settings"]}
+    found = agents.explore(CAR, 20, seed=0, out=tmp_path / "x", model=model, **how)
+    again = load(tmp_path / "x")
+    assert again.figures == found.figures == json.loads((tmp_path / "x" / "result.json").read_text())
+    steps = read(tmp_path / "x" / "data")
+    np.testing.assert_array_equal(steps.obs, found.recording.obs)
+    np.testing.assert_array_equal(steps.next_obs, found.recording.next_obs)
+    np.testing.assert_array_equal(steps.action, found.recording.action)
+    assert steps.truncated[-1]
+    if model != "random":
+        obs, action = (
+            torch.tensor(np.array(found.recording.obs[-1:])),
+            torch.tensor(np.array(found.recording.action[-1:])),
+        )
+        one, two = (
+            m.predict(obs, action, generator=torch.Generator().manual_seed(0)) for m in (found.model, again.model)
+        )
+        assert torch.equal(one.mean, two.mean)
+        assert (tmp_path / "x" / "nats.png").stat().st_size > 1000
+    for name in ("coverage.png", "exploration.gif"):
+        assert (tmp_path / "x" / name).stat().st_size > 1000
+
+
+@pytest.mark.parametrize("model", ["ensemble", "bayesian", "random"])
+def test_one_that_was_stopped_continues_bit_for_bit(model: str, tmp_path: Path) -> None:
+    how = {**QUICK, "model_settings": {} if model == "random" else QUICK["model_settings"], "model": model}
+    whole = agents.explore(CAR, 24, seed=3, **how).recording
+    agents.explore(CAR, 13, seed=3, out=tmp_path / "x", **how)
+    rest = agents.explore(CAR, 24, seed=3, out=tmp_path / "x", **how).recording
+    np.testing.assert_array_equal(whole.action, rest.action)
+    np.testing.assert_array_equal(whole.realised, rest.realised)
+
+
+def test_minari_reads_the_data_set(tmp_path: Path) -> None:
+    import minari
+
+    found = agents.explore("Acrobot-v1", 15, seed=0, out=tmp_path / "x", **QUICK)
+    dataset = minari.MinariDataset(tmp_path / "x" / "data")
+    (episode,) = dataset.iterate_episodes()
+    assert episode.observations.shape == (16, 6)
+    assert dataset.total_steps == 15
+    assert episode.infos["predicted_nats"].shape == (15,)
+    np.testing.assert_array_equal(episode.actions, found.recording.action)
+    assert dataset.recover_environment().spec.id == "Acrobot-v1"
+
+
+class Odd(gymnasium.Env):
+    """Dictionaries of observations, and a number that is not finite after some steps."""
+
+    observation_space = spaces.Dict({"a": spaces.Box(-1, 1, (2,), np.float64), "b": spaces.Discrete(3)})
+    action_space = spaces.MultiDiscrete([2, 3])
+
+    def __init__(self, last: int = 10**9) -> None:
+        self.last, self.steps = last, 0
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        return {"a": np.zeros(2), "b": 0}, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        self.steps += 1
+        value = float("nan") if self.steps > self.last else 0.5
+        return {"a": np.full(2, value), "b": int(action[1])}, 0.0, self.steps % 7 == 0, False, {}
+
+
+def test_dictionaries_and_several_choices_are_explored(tmp_path: Path) -> None:
+    found = agents.explore(Odd(), 16, seed=0, out=tmp_path / "x", **QUICK)
+    assert found.figures["episodes"] == 2
+    assert found.figures["first_termination_step"] == 7
+    assert len(read(tmp_path / "x" / "data")) == 16
+
+
+def test_a_number_that_is_not_finite_is_refused_and_what_came_before_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(vime.InvalidData, match="step 12"):
+        agents.explore(Odd(last=12), 30, seed=0, out=tmp_path / "x", **QUICK)
+    assert len(load(tmp_path / "x").recording) == 12
+
+
+def test_a_reward_can_be_pursued_at_once() -> None:
+    objective = Objective(measure=None, reward=lambda s, a, f: f[:, 0])
+    found = agents.explore(CAR, 15, seed=0, objective=objective, **QUICK)
+    assert len(found.recording) == 15
+    with pytest.raises(vime.InvalidSettings, match="objective"):
+        agents.explore(CAR, 15, out="nowhere", objective=objective)
+
+
+def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+    agents.explore(CAR, 8, seed=0, out=tmp_path / "x", **QUICK)
+    with pytest.raises(vime.RunConflict, match="seed"):
+        agents.explore(CAR, 8, seed=1, out=tmp_path / "x", **QUICK)
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "mine.txt").write_text("mine")
+    with pytest.raises(vime.RunConflict, match="something else"):
+        agents.explore(CAR, 8, seed=0, out=tmp_path / "y", **QUICK)
+    with pytest.raises(vime.CheckpointError, match="vime explore"):
+        load(tmp_path / "y")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model": "ensembl"}, {"fit_every": 0}, {"warm_up": -1}, {"measure": "log"}, {"model": "tabular"},
+        {"model_settings": {"hiden": [3]}}, {"optimism": -1.0}, {"precision": "float16"},
+    ],
+)  # fmt: skip
+def test_bad_settings_cost_nothing(settings: dict) -> None:
+    with pytest.raises((vime.InvalidSettings, vime.UnknownName)):
+        agents.explore(CAR, 10, **settings)
+
+
+def test_no_planner_serves_actions_without_bounds() -> None:
+    env = gymnasium.wrappers.TransformAction(gymnasium.make(CAR), lambda a: a, spaces.Box(-np.inf, np.inf, (1,)))
+    with pytest.raises(vime.UnsupportedSpace, match="RescaleAction"):
+        agents.explore(env, 10)
+
+
+def test_settings_survive_json() -> None:
+    config = ExploreConfig(task=CAR, steps=5, how=ExploreSettings(**QUICK))
+    assert ExploreConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_the_command_line_explores_and_transfers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "x")
+    words = ["--candidates", "12", "--elites", "4", "--iterations", "1", "--horizon", "8", "--updates", "3"]
+    assert main(["explore", "--task", CAR, "--steps", "40", "--out", out, "--json", *words]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    wanted = {"first_termination_step", "steps", "cpu_seconds", "predicted_nats", "realised_nats", "states_covered"}
+    assert wanted <= told.keys()
+    assert told["steps"] == 40
+    transfer = ["transfer", out, "--episodes", "1", "--steps", "5", "--horizon", "4", "--candidates", "12"]
+    assert main([*transfer, "--reward", "agents.planning.rewards:flag", "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert scored["lengths"] == [5]
+    assert scored["score"] == 0
+    for reward in ("agents.planning.rewards:flog", "flag", "nowhere.at.all:flag", "agents.planning.rewards:check"):
+        assert main([*transfer, "--reward", reward]) == 2
+        assert "reward" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_policy_is_trained_in_imagination_alone() -> None:
+    """A car pushed to the right is an easy thing to want."""
+    found = agents.explore(CAR, 40, seed=0, **QUICK)
+    env = gymnasium.make(CAR)
+    told = agents.transfer(
+        found.model, env, lambda s, a, f: a[:, 0], how="sac", imagined_steps=1500, episodes=1, steps=20
+    )
+    assert told["score"] > 5  # of 20; chance gets none
+    assert told["training_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("reward", "complaint"),
+    [
+        (lambda s, a, f: f, "one number a row"),
+        (lambda s, a, f: f[:, 7], "fails"),
+        (lambda s, a, f: s[:, 0] / 0, "finite"),
+        (lambda s, a, f: 3.0, "one number a row"),
+    ],
+)
+def test_rewards_are_tried_before_anything_is_spent(reward: Any, complaint: str) -> None:
+    with pytest.raises(vime.InvalidSettings, match=complaint):
+        rewards.check(reward, 2, 1)
+
+
+def test_a_step_is_a_surprise_or_counts_for_the_slope() -> None:
+    recording = agents.explore(CAR, 3, model="random").recording
+    recording.predicted, recording.realised = [1.0, 1.0, 1.0], [0.5, 1.5, 40.0]
+    assert recording.calibration() == {"slope": 1.0, "surprises": 1, "steps": 3}

@@ -1,0 +1,50 @@
+"""The Dirichlet model knows exactly what is left to learn."""
+
+import pytest
+import torch
+
+import vime
+from vime.tabular import DirichletModel
+
+
+def test_what_an_outcome_tells_is_the_divergence_of_two_dirichlets() -> None:
+    model = DirichletModel(3, 1, prior=0.7)
+    model.observe(torch.tensor([0, 0]), torch.tensor([0, 0]), torch.tensor([1, 2]))
+    before = torch.distributions.Dirichlet(model.counts[0, 0].clone())
+    told = model.told()[0, 0, 1]
+    model.observe(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]))
+    after = torch.distributions.Dirichlet(model.counts[0, 0])
+    torch.testing.assert_close(told, torch.distributions.kl_divergence(after, before))
+
+
+def test_the_expected_gain_is_the_mutual_information_by_sampling() -> None:
+    model = DirichletModel(4, 1, prior=0.5)
+    model.observe(torch.tensor([0] * 3), torch.tensor([0] * 3), torch.tensor([1, 1, 2]))
+    torch.manual_seed(0)
+    chances = torch.distributions.Dirichlet(model.counts[0, 0]).sample((200_000,))
+    entropy = torch.distributions.Categorical(model.mean[0, 0]).entropy()
+    oracle = entropy - torch.distributions.Categorical(chances).entropy().mean()
+    torch.testing.assert_close(model.expected_gain()[0, 0], oracle, rtol=0.01, atol=0)
+
+
+def test_gain_falls_with_visits_and_planning_looks_ahead() -> None:
+    model = DirichletModel(3, 2)
+    walk = torch.tensor([0, 1, 0, 1] * 20), torch.tensor([0, 1, 0, 1] * 20), torch.tensor([1, 0, 1, 0] * 20)
+    before = model.expected_gain()[0, 0]
+    model.observe(*walk)
+    assert model.expected_gain()[0, 0] < 0.1 * before
+    reward = torch.zeros(3, 2, dtype=torch.float64)
+    reward[1, 0] = 1.0
+    values = model.values(reward, horizon=2)
+    assert values[0, 0] > 0.9  # one step from where it is paid
+    assert model.values(reward, horizon=1)[0, 0] == 0
+
+
+def test_counts_are_saved_and_bad_sizes_refused() -> None:
+    model, other = DirichletModel(2, 2), DirichletModel(2, 2)
+    model.observe(torch.tensor([1]), torch.tensor([0]), torch.tensor([1]))
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.visits, model.visits)
+    assert other.visits[1, 0] == 1
+    with pytest.raises(vime.InvalidSettings, match="prior"):
+        DirichletModel(2, 2, prior=0.0)
