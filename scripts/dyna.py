@@ -34,10 +34,11 @@ TASKS: Mapping[str, dict[str, Any]] = {
         "episodes": 3,
         "sac": {
             "learning_starts": 250,
-            "gradient_steps": 2,
+            "gradient_steps": 6,
             "batch_size": 128,
             "learning_rate": 1e-3,
             "tau": 0.01,
+            "ent_coef": "auto_0.1",
             "policy_kwargs": {"net_arch": [64, 64], **FUSED},
         },
         "dyna": {"hidden": (64, 64), "rollout": 3, "rollouts": 5000, "real_ratio": 0.1, "refit_every": 250},

@@ -1,5 +1,6 @@
 """An ensemble of networks as a model of the environment."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from vime.dynamics import DynamicsModel, DynamicsSettings, Rows
 from vime.ensemble import EnsembleLinear, EnsembleMLP
 from vime.errors import InvalidSettings
-from vime.members import Members, bounded_log
+from vime.members import LARGEST, Members, bounded_log
 
 TEMPER = 0.5  # weight of a row's variance in its own likelihood: at 0 hard rows are given up, at 1 it is least squares
 
@@ -64,6 +65,38 @@ class EnsembleDynamics(DynamicsModel):
         each = 0.5 * ((mean - y).square() * torch.exp(-log_variance) + log_variance)
         return (each * torch.exp(TEMPER * log_variance.detach())).mean((1, 2)).sum()
 
+    @torch.no_grad()
+    def set_gradients(self, x: Float[Tensor, "m n i"], y: Float[Tensor, "m n d"]) -> Float[Tensor, ""]:
+        r"""Returns `negative_likelihood`, whose slopes every parameter then has.
+
+        By hand, with fewer passes than autograd makes. With the variance :math:`v = e^{raw} + floor^2` and the error e,
+        the tempered likelihood of a number has the slopes :math:`v^{t-1} e` for its mean and
+        :math:`v^t (1 - e^2 / v) (1 - floor^2 / v) / 2` for its raw logarithm.
+        """
+        *layers, last = self.network.layers
+        entering, bends = [x], []
+        for layer in layers:
+            hidden = torch.baddbmm(layer.bias, entering[-1], layer.weight)
+            gate = torch.sigmoid(hidden)
+            hidden.mul_(gate)
+            bends.append(gate.add_(torch.addcmul(hidden, hidden, gate, value=-1)))  # the slope of silu
+            entering.append(hidden)
+        mean, raw = torch.baddbmm(last.bias, entering[-1], last.weight).split(self.features, 2)
+        floor, most = self.settings.noise_floor**2, math.exp(LARGEST)
+        unbounded = raw.exp().add_(floor)
+        variance = unbounded.clamp_max(most)
+        error, weight = mean - y, variance.pow(TEMPER)
+        fit = error.square() / variance
+        loss = 0.5 * (weight * (fit + variance.log())).mean((1, 2)).sum()
+        for_raw = (0.5 * weight * (1 - fit) * (1 - floor / variance)).mul_(unbounded <= most)
+        slope = torch.cat([weight * error / variance, for_raw], 2).div_(y[0].numel())
+        for j, layer in reversed(list(enumerate(self.network.layers))):
+            layer.weight.grad = torch.bmm(entering[j].transpose(1, 2), slope)
+            layer.bias.grad = slope.sum(1, keepdim=True)
+            if j:
+                slope = torch.bmm(slope, layer.weight.transpose(1, 2)).mul_(bends[j - 1])
+        return loss
+
     def _learn(self, updates: int) -> dict[str, float]:
         s = self.settings
         inputs, targets = self.standardise(Rows(**self.pool.rows()))
@@ -71,12 +104,10 @@ class EnsembleDynamics(DynamicsModel):
         loss = None
         for _ in range(updates):
             index = torch.randint(len(inputs), (s.count, n), generator=self.generator, device=inputs.device)
-            with torch.enable_grad():
-                loss = self.negative_likelihood(inputs[index], targets[index])
-                self.optimiser.zero_grad()
-                loss.backward()
+            x, y = (part.index_select(0, index.view(-1)).view(s.count, n, -1) for part in (inputs, targets))
+            loss = self.set_gradients(x, y)
             self.optimiser.step()
-        return {} if loss is None else {"loss": float(loss.detach()) / s.count}
+        return {} if loss is None else {"loss": float(loss) / s.count}
 
     @torch.no_grad()
     def members(self, generator: torch.Generator | None = None, samples: int = 10) -> Members:
