@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -58,8 +59,13 @@ class EncoderSettings:
             raise InvalidSettings(f"The encoder {self.model!r} takes observations whole: leave `frames` out.")
         if self.model == "random" and (self.settings or self.before):
             raise InvalidSettings("The encoder 'random' is what a bonus has by itself: it has no settings and no play.")
-        if not is_folder(self.model):
-            _check_model(self)
+        if is_folder(self.model):
+            return
+        if self.model != "random" and not (self.until or self.before):
+            raise InvalidSettings(
+                "An encoder with `until` 0 and without play `before` would never learn: give one of both."
+            )
+        _check_model(self)
 
 
 def is_folder(model: str) -> bool:
@@ -144,16 +150,12 @@ def make_bonus(name: str, observation_space: gymnasium.Space, action_space: gymn
     if not is_named(settings):
         return make_plain_bonus(name, observation_space, action_space, **settings)
     encoder = encoder_settings(settings.pop("encoder"))
-    if encoder.before:
-        raise InvalidSettings(
-            "`before` needs a copy of the task to play in, which `agents.train` makes. Elsewhere hand transitions to "
-            "`curiosity(model).bonus.bonus.prepare(...)`."
-        )
     if encoder.model == "random":
         return make_plain_bonus(name, observation_space, action_space, **settings)
     features = make_features(encoder, observation_space, action_space, **shared)
     space = spaces.Box(-np.inf, np.inf, (features.features,), np.float32)
-    return OnFeatures(features, lambda: make_plain_bonus(name, space, action_space, **settings), encoder.until)
+    build = partial(make_plain_bonus, name, space, action_space, **settings)
+    return OnFeatures(features, build, encoder.until, encoder.before)
 
 
 def make_features(

@@ -20,7 +20,7 @@ from torch import nn
 
 from agents.config import RunConfig
 from agents.demonstrations import random_play
-from agents.encoders import check_bonus, encoder_settings, is_named
+from agents.encoders import check_bonus
 from agents.names import ALGORITHMS, Recipe
 from agents.networks import EXTRACTORS, MIN_IMAGE, extractor, is_small_image
 from agents.on_features import OnFeatures
@@ -134,32 +134,21 @@ def make_model(config: RunConfig, env: VecEnv, **overrides: Any) -> BaseAlgorith
             settings, how = _bonus_settings(config)
             settings = {"seed": config.seed, "device": config.device, **settings}
             how |= {"scale": config.scale, "weight": config.weight, "streams": config.streams}
-            before = _take_before(settings)
             model = attach(model, config.bonus, **how, **settings)
-            if before:
-                _play_before(model, config, before)
+        _play_before(model, config)
     return model
 
 
-def _take_before(settings: dict[str, Any]) -> int:
-    """Returns the random steps that an encoder is to learn from before the run, and takes them out of its settings."""
-    if not is_named(settings):
-        return 0
-    encoder = encoder_settings(settings["encoder"])
-    settings["encoder"] = {**vars(encoder), "before": 0}
-    return encoder.before
-
-
-def _play_before(model: BaseAlgorithm, config: RunConfig, steps: int) -> None:
-    """Lets the features of the bonus learn from random play in a copy of the task, seeded by the run."""
+def _play_before(model: BaseAlgorithm, config: RunConfig) -> None:
+    """Where its encoder wants it, lets the bonus learn features from random play in a copy of the task."""
     from agents.attach import curiosity
 
-    env = make_environment(config)
     curious = curiosity(model)
     bonus = None if curious is None else curious.bonus.bonus
-    if isinstance(bonus, OnFeatures):
-        bonus.prepare(random_play(env, steps, config.seed))
-    env.close()
+    if isinstance(bonus, OnFeatures) and not bonus.prepared:
+        env = make_environment(config)
+        bonus.prepare(random_play(env, bonus.before, config.seed))
+        env.close()
 
 
 def _building(config: RunConfig) -> AbstractContextManager[None]:

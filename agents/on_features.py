@@ -25,15 +25,17 @@ class OnFeatures:
         features: learned from transitions; new, or trained before.
         build: makes the bonus on these features, always the same.
         until: transitions after which the features stay as they are; 0 leaves them as they come.
+        before: transitions that `prepare` is to be given before the bonus is asked; 0 where it need not be called.
 
     Raises:
         InvalidSettings: `until` is negative.
     """
 
-    def __init__(self, features: Features, build: Callable[[], Bonus], until: int = 16_384) -> None:
+    def __init__(self, features: Features, build: Callable[[], Bonus], until: int = 16_384, before: int = 0) -> None:
         if until < 0:
             raise InvalidSettings(f"`until` is a number of transitions, 0 for none; got {until}.")
-        self.features, self.build, self.until = features, build, until
+        self.features, self.build, self.until, self.before = features, build, until, before
+        self.prepared = before == 0
         self.bonus = build()
         self.scaling = self.bonus.scaling
         self.kept: list[Transitions] = []
@@ -60,7 +62,16 @@ class OnFeatures:
         return features.cpu().reshape(t, b, -1)
 
     def reward(self, batch: Transitions) -> Tensor:
-        """Returns the raw bonus of every transition, in the unit of the bonus beneath."""
+        """Returns the raw bonus of every transition, in the unit of the bonus beneath.
+
+        Raises:
+            InvalidSettings: the features are still to be prepared.
+        """
+        if not self.prepared:
+            raise InvalidSettings(
+                f"The encoder is to learn from {self.before} steps of play before the run. `agents.train` plays them; "
+                "elsewhere hand transitions to `curiosity(model).bonus.bonus.prepare(...)`."
+            )
         return self.bonus.reward(self._encoded(batch))
 
     def observe(self, batch: Transitions) -> None:
@@ -94,7 +105,7 @@ class OnFeatures:
     def prepare(self, batch: Transitions) -> dict[str, float]:
         """Lets the features learn from transitions that earn nothing, and starts the bonus anew; returns metrics."""
         found = self.features.learn(batch)
-        self.bonus = self.build()
+        self.bonus, self.prepared = self.build(), True
         self._last = None
         return found
 
@@ -106,6 +117,7 @@ class OnFeatures:
             "kept": [{f.name: getattr(batch, f.name) for f in fields(batch)} for batch in self.kept],
             "seen": self.seen,
             "due": self.due,
+            "prepared": self.prepared,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -114,6 +126,7 @@ class OnFeatures:
         self.bonus.load_state_dict(state["bonus"])
         self.kept = [Transitions(**batch) for batch in state["kept"]]
         self.seen, self.due = int(state["seen"]), int(state["due"])
+        self.prepared = bool(state["prepared"])
         self._last = None
 
 

@@ -277,6 +277,7 @@ def test_every_model_with_a_code_can_be_named() -> None:
         ({"settings": {"latents": 3}}, vime.InvalidSettings, "Did you mean 'latent'"),
         ({"model": "inverse", "settings": {"widht": 3}}, vime.InvalidSettings, "Did you mean 'width'"),
         ({"model": "inverse", "frames": 2}, vime.InvalidSettings, "takes observations whole"),
+        ({"until": 0}, vime.InvalidSettings, "would never learn"),
         ({"model": "random", "before": 9}, vime.InvalidSettings, "no settings and no play"),
     ],
     ids=str,
@@ -306,8 +307,15 @@ def test_frames_that_cannot_be_are_refused_and_other_observations_too() -> None:
     features = make_features(EncoderSettings(), GRAY, ACTION)
     with pytest.raises(vime.InvalidData, match="made for observations of shape"):
         features.encode(torch.zeros(2, 3, 12, 12))
-    with pytest.raises(vime.InvalidSettings, match=r"agents\.train"):
-        make_bonus("vime", GRAY, ACTION, encoder={"before": 9})
+
+
+def test_features_that_are_to_be_prepared_are_asked_for_nothing_before() -> None:
+    bonus = make_bonus("vime", GRAY, ACTION, encoder=encoder(before=9), **tiny("vime"))
+    assert isinstance(bonus, OnFeatures)
+    with pytest.raises(vime.InvalidSettings, match=r"9 steps of play before the run. `agents\.train` plays them"):
+        bonus.reward(batch())
+    bonus.prepare(batch(seed=1))
+    assert torch.isfinite(bonus.reward(batch())).all()
 
 
 def test_inverse_features_serve_any_space() -> None:
