@@ -73,9 +73,9 @@ class EnsembleDynamics(DynamicsModel):
         the tempered likelihood of a number has the slopes :math:`v^{t-1} e` for its mean and
         :math:`v^t (1 - e^2 / v) (1 - floor^2 / v) / 2` for its raw logarithm.
         """
-        *layers, last = self.network.layers
-        entering, bends = [x], []
-        for layer in layers:
+        layers: list[EnsembleLinear] = list(self.network.layers)  # type: ignore[assignment]
+        last, entering, bends = layers[-1], [x], []
+        for layer in layers[:-1]:
             hidden = torch.baddbmm(layer.bias, entering[-1], layer.weight)
             gate = torch.sigmoid(hidden)
             hidden.mul_(gate)
@@ -90,7 +90,7 @@ class EnsembleDynamics(DynamicsModel):
         loss = 0.5 * (weight * (fit + variance.log())).mean((1, 2)).sum()
         for_raw = (0.5 * weight * (1 - fit) * (1 - floor / variance)).mul_(unbounded <= most)
         slope = torch.cat([weight * error / variance, for_raw], 2).div_(y[0].numel())
-        for j, layer in reversed(list(enumerate(self.network.layers))):
+        for j, layer in reversed(list(enumerate(layers))):
             layer.weight.grad = torch.bmm(entering[j].transpose(1, 2), slope)
             layer.bias.grad = slope.sum(1, keepdim=True)
             if j:

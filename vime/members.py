@@ -87,7 +87,7 @@ class Members:
         return replace(self, weights=weights, biases=biases)
 
     @cached_property
-    def _scaled(self) -> tuple[list[Tensor], list[Tensor]]:
+    def scaled(self) -> tuple[list[Tensor], list[Tensor]]:
         """Weights and biases that take centred inputs to outputs in feature units: fewer passes over the rows."""
         weights, biases = list(self.weights), list(self.biases)
         dtype, spread = weights[0].dtype, self.target_spread
@@ -100,7 +100,7 @@ class Members:
         return weights, biases
 
     @cached_property
-    def _bounds(self) -> tuple[Tensor, Tensor, Tensor]:
+    def bounds(self) -> tuple[Tensor, Tensor, Tensor]:
         """The largest centred input, and the smallest and the largest variance, in feature units."""
         square = self.target_spread.square()
         return CLIP * self.input_spread, self.noise_floor**2 * square, math.exp(LARGEST) * square
@@ -111,7 +111,7 @@ class Members:
         if n > PIECE and state.device.type == "cpu" and not torch.is_grad_enabled():
             return self._by_pieces(state, action)
         hidden = self._centred(state, action)
-        weights, biases = self._scaled
+        weights, biases = self.scaled
         if hidden.ndim == 2:
             hidden = hidden.expand(len(weights[0]), *hidden.shape)
         for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
@@ -128,7 +128,7 @@ class Members:
         m, n = self.count, state.shape[-2]
         mean = state.new_empty(m, n, self.features)
         variance = state.new_empty(1 if self.noise is not None else m, n, self.features)
-        weights, biases = self._scaled
+        weights, biases = self.scaled
         rooms = [weight.new_empty(PIECE, weight.shape[2]) for weight in weights]
         for k in range(m):
             own = [(w[min(k, len(w) - 1)], b[min(k, len(b) - 1), 0]) for w, b in zip(weights, biases, strict=True)]
@@ -146,7 +146,7 @@ class Members:
         return Prediction(mean, variance)
 
     def _centred(self, state: Tensor, action: Tensor) -> Tensor:
-        bound = self._bounds[0]
+        bound = self.bounds[0]
         x = torch.cat([state, action], -1).sub_(self.input_centre)
         return torch.minimum(torch.maximum(x, -bound), bound).to(self.weights[0].dtype)
 
@@ -161,6 +161,6 @@ class Members:
             mean = mean.add_(state)
         if self.noise is not None:
             return mean, self.noise * self.target_spread.square()
-        _, least, most = self._bounds
+        _, least, most = self.bounds
         # the exponential of `bounded_log`, in one piece: floor² + exp(raw)
         return mean, output[..., d:].exp().add_(least).minimum(most)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from agents.planning.graphs import Graphs
 from agents.planning.imagination import imagine
 from agents.planning.objective import Objective
 from agents.planning.planners import Plan, PlannerSettings, plan
@@ -43,6 +44,7 @@ class Controller:
         self.sequences = make_sequences(action_space, extra, members.device, self.settings.spread)
         self.generator = torch.Generator(members.device).manual_seed(seed)
         self.last: Plan | None = None
+        self._captured: Graphs | None = None
 
     def forget(self) -> None:
         """Begins the next search anew: a new episode starts, or the objective changed."""
@@ -55,6 +57,9 @@ class Controller:
 
         def evaluate(sequences: Float[Tensor, "b n h a"]) -> Float[Tensor, "b n"]:
             b, n, h, _ = sequences.shape
+            if self.members.device.type == "cuda":
+                start = state.repeat_interleave(n, 0)
+                return self._graphs().imagine(self.members, start, sequences.flatten(0, 1)).score.view(b, n)
             noise = None
             if self.objective.noise:
                 shape = (h, b * n, self.members.features)
@@ -65,6 +70,12 @@ class Controller:
         found = plan(evaluate, self.sequences, self.settings, len(state), self.generator, self.last)
         self.last = found.shifted() if self.settings.warm_start else None
         return found
+
+    def _graphs(self) -> Graphs:
+        """Returns the captured unrolls of the present objective."""
+        if self._captured is None or self._captured.objective is not self.objective:
+            self._captured = Graphs(self.objective, self.generator)
+        return self._captured
 
     def act(self, state: Float[Tensor, "1 d"]) -> tuple[Any, float]:
         """Returns the action for one state as the environment wants it, and the score of the plan behind it."""

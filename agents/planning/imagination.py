@@ -121,7 +121,7 @@ def _unroll(members: Members, start: Tensor, actions: Tensor, objective: Objecti
         gain = trajectory_gain(gram)
     score = objective.gain_weight * gain + reward
     sound = torch.isfinite(score) & torch.isfinite(state).all(1)
-    score = torch.where(sound, score, -torch.inf)
+    score = score.masked_fill(~sound, -torch.inf)
     return Imagined(*(part.view(futures, n, *part.shape[1:]).mean(0) for part in (score, gain, reward, state)))
 
 
