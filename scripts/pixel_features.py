@@ -22,6 +22,7 @@ from agents.suites import RECIPES
 from agents.train import train
 
 TASK = "vime/PixelMountainCar-v0"
+SETTINGS = RECIPES[TASK]["algorithm_settings"]
 FEATURES: dict[str, dict[str, Any]] = {
     "none": {"bonus": "none"},
     "random": {"bonus": "vime"},
@@ -29,8 +30,9 @@ FEATURES: dict[str, dict[str, Any]] = {
     "iaf-vae": {"bonus": "vime", "bonus_settings": {"encoder": {"model": "iaf-vae", "frames": 2}}},
     "inverse": {"bonus": "vime", "bonus_settings": {"encoder": {"model": "inverse"}}},
     "entropy": {"bonus": "none", "algorithm": "ppo-entropy"},
+    "ten epochs": {"bonus": "none", "algorithm_settings": {**SETTINGS, "n_epochs": 10}},
 }
-"""What differs from one contender to the next; the first and the last are controls."""
+"""What differs from one contender to the next; those without a bonus are controls."""
 KEPT = ("final_return", "evaluation_return", "first_reward_step", "coverage", "episodes", "steps", "cpu_seconds")
 
 
@@ -54,7 +56,7 @@ def config(features: str, seed: int, steps: int) -> RunConfig:
 
 def run(features: str, seed: int, arguments: Arguments) -> dict[str, Any]:
     """Returns the row of one run; trains it unless that is done."""
-    result = train(config(features, seed, arguments.steps), arguments.runs / f"{features}_{seed}")
+    result = train(config(features, seed, arguments.steps), arguments.runs / f"{features.replace(' ', '-')}_{seed}")
     row = {"features": features, "seed": seed, **{name: result[name] for name in KEPT}}
     return row | {"solved": is_solved(TASK, result["final_return"] or 0.0)}
 
@@ -63,7 +65,7 @@ def curves(arguments: Arguments) -> list[dict[str, str]]:
     """Returns the rows of all metrics, with features and seed."""
     rows = []
     for folder in sorted(arguments.runs.iterdir()):
-        features, _, seed = folder.name.rpartition("_")
+        features, _, seed = folder.name.replace("ten-epochs", "ten epochs").rpartition("_")
         if (folder / "result.json").exists():
             with open(folder / "metrics.csv", newline="") as file:
                 rows += [{"features": features, "seed": seed, **row} for row in csv.DictReader(file)]
