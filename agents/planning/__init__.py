@@ -5,7 +5,9 @@
 - `sequences` and `planners`: where sequences of actions come from, and how good ones are found;
 - `controller`: a model and a planner that act;
 - `explorers`, `explore`, `exploration`, `recording`, `coverage`: an environment explored without its reward;
-- `rewards`, `transfer`, `imagined`: what was learnt, put to use for rewards that came later.
+- `rewards`, `transfer`, `imagined`: what was learnt, put to use for rewards that came later;
+- `dyna`, `dreaming`, `branching`, `dyna_buffer`: off-policy models of SB3 that learn from imagined steps too;
+- `graphs`: imagination on CUDA, captured and replayed.
 """
 
 import importlib

@@ -105,14 +105,17 @@ class Dyna:
         self._waiting = buffer.size()  # steps of every copy that the world model has not seen
         widths = {"obs": world.features, "action": buffer.action_dim, "reward": 1, "next_obs": world.features}
         self.pool = Pool(settings.rollouts * settings.longest * settings.kept, {**widths, "done": 1}, w.device)
+        self._recent: list[int] = []  # rows that each of the last `kept` fits added to the pool
 
     def share(self, batch_size: int) -> int:
         """Returns how many rows of a minibatch are imagined; none before there are any."""
-        return batch_size - round(self.settings.real_ratio * batch_size) if len(self.pool) else 0
+        return batch_size - round(self.settings.real_ratio * batch_size) if sum(self._recent) else 0
 
     def draw(self, n: int, env: VecNormalize | None) -> ReplayBufferSamples:
         """Returns `n` imagined transitions, observations and rewards normalised by `env`."""
-        rows = self.pool.sample(n, self.generator)
+        back = torch.randint(sum(self._recent), (n,), generator=self.generator, device=self.generator.device)
+        index = (self.pool.next - 1 - back) % self.pool.capacity
+        rows = {name: column[index] for name, column in self.pool.columns.items()}
         obs, following = (normalised(rows[name], env) for name in ("obs", "next_obs"))
         return ReplayBufferSamples(obs, rows["action"], following, rows["done"], normalised_reward(rows["reward"], env))
 
@@ -199,9 +202,10 @@ class Dyna:
             generator=self.generator,
         )
         self.pool.add(rows)
+        self._recent = [*self._recent, len(rows["obs"])][-self.settings.kept :]
         means = {"imagined_reward": rows["reward"], "imagined_ends": rows["done"]}
         found = {name: float(part.mean()) for name, part in means.items() if len(part)}
-        return {**found, "rollout": float(steps), "imagined": float(len(self.pool))}
+        return {**found, "rollout": float(steps), "imagined": float(sum(self._recent))}
 
     def _report(self, metrics: Mapping[str, float]) -> None:
         self.metrics |= metrics
@@ -217,7 +221,7 @@ class Dyna:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the future depends on, as tensors and plain Python values."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        counts = {"fits": self.fits, "waiting": self._waiting}
+        counts = {"fits": self.fits, "waiting": self._waiting, "recent": list(self._recent)}
         return {**parts, **counts, "generator": self.generator.get_state(), "metrics": dict(self.metrics)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -230,7 +234,8 @@ class Dyna:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
             self.generator.set_state(state["generator"].cpu())
-            self.fits, self._waiting, self.metrics = int(state["fits"]), int(state["waiting"]), dict(state["metrics"])
+            self.fits, self._waiting = int(state["fits"]), int(state["waiting"])
+            self._recent, self.metrics = list(state["recent"]), dict(state["metrics"])
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"This saved state is no state of this world model: {error!r}.") from error
 

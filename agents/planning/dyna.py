@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -65,6 +66,10 @@ def dyna(
         raise UnsupportedSpace(
             f"The states of this world model have {world.features} numbers, and the observations {width}: a policy can "
             "act in imagination only where the two are the same. Use a model without an encoder of its own."
+        )
+    if torch.device(world.settings.device).type != model.device.type:
+        raise InvalidSettings(
+            f"The world model is on {world.settings.device}, and the learner on {model.device}: put them on one device."
         )
     make_dreaming(model.replay_buffer, Dyna(model, world, own, reward, termination))  # type: ignore[arg-type]
     return model

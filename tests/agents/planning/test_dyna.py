@@ -163,6 +163,18 @@ def test_rollouts_grow_as_scheduled() -> None:
     assert (settings.longest, DynaSettings(rollout=4).longest, DynaSettings(rollout=4).length(7)) == (5, 4, 4)
 
 
+def test_the_last_fits_alone_are_learnt_from_also_while_rollouts_are_short() -> None:
+    model = sac()
+    found = dreaming(model, rollout=(1, 4, 1000, 2000), kept=2, real_ratio=0.0)
+    found.reward = lambda state, action, following: torch.full_like(state[:, 0], found.fits)
+    model.learn(20)
+    for _ in range(3):
+        found._waiting = 1
+        found.refit(model.replay_buffer)
+    assert set(found.draw(500, None).rewards.unique().tolist()) == {3.0, 4.0}
+    assert found.metrics["imagined"] == 40 < len(found.pool)
+
+
 def test_the_policy_sees_observations_as_it_is_used_to() -> None:
     model = sac(VecNormalize(DummyVecEnv([Line]), clip_obs=1.5, clip_reward=0.5))
     found = dreaming(model, real_ratio=0.0)
@@ -172,7 +184,8 @@ def test_the_policy_sees_observations_as_it_is_used_to() -> None:
     state = found.generator.get_state()
     sample = found.draw(32, env)
     found.generator.set_state(state)
-    rows = found.pool.sample(32, found.generator)
+    plain = found.draw(32, None)
+    rows = {"obs": plain.observations, "next_obs": plain.next_observations, "reward": plain.rewards}
     for name, seen in (("obs", sample.observations), ("next_obs", sample.next_observations)):
         np.testing.assert_allclose(seen, env.normalize_obs(rows[name].numpy()), atol=1e-4)
     np.testing.assert_allclose(sample.rewards, env.normalize_reward(rows["reward"].numpy()), atol=1e-5)
