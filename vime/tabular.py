@@ -8,9 +8,8 @@ from torch import Tensor
 
 from vime.errors import InvalidSettings
 
-
 PRIOR = 0.005
-"""Counts, over all successors, that the belief begins with: worlds are nearly deterministic until they show otherwise."""
+"""Counts, over all successors, that a belief begins with: worlds are held deterministic until they show otherwise."""
 
 
 class DirichletModel:

@@ -89,6 +89,7 @@ def transfer(
             env,
             wanted,
             how=how,
+            termination=found.termination(),
             planner=planner,
             imagined_steps=imagined_steps,
             episodes=episodes,

@@ -44,14 +44,17 @@ class Controller:
         self.sequences = make_sequences(action_space, extra, members.device, self.settings.spread)
         self.generator = torch.Generator(members.device).manual_seed(seed)
         self.last: Plan | None = None
+        """The latest plan, as far as it was not carried out."""
+        self.ahead = 0
+        """Its first actions that are still to be taken before the next plan."""
         self._captured: Graphs | None = None
 
     def forget(self) -> None:
         """Begins the next search anew: a new episode starts, or the objective changed."""
-        self.last = None
+        self.last, self.ahead = None, 0
 
     def plan(self, state: Float[Tensor, "b d"]) -> Plan:
-        """Returns the plans for `b` states, and remembers them for the next step."""
+        """Returns the plans for `b` states; the search begins where the actions taken so far left off."""
         if self.last is not None and len(self.last.actions) != len(state):
             self.last = None
 
@@ -67,9 +70,8 @@ class Controller:
             start = state.repeat_interleave(n, 0)
             return imagine(self.members, start, sequences.flatten(0, 1), self.objective, noise).score.view(b, n)
 
-        found = plan(evaluate, self.sequences, self.settings, len(state), self.generator, self.last)
-        self.last = found.shifted() if self.settings.warm_start else None
-        return found
+        last = self.last if self.settings.warm_start else None
+        return plan(evaluate, self.sequences, self.settings, len(state), self.generator, last)
 
     def _graphs(self) -> Graphs:
         """Returns the captured unrolls of the present objective."""
@@ -79,5 +81,8 @@ class Controller:
 
     def act(self, state: Float[Tensor, "1 d"]) -> tuple[Any, float]:
         """Returns the action for one state as the environment wants it, and the score of the plan behind it."""
-        found = self.plan(state)
+        if self.ahead == 0 or self.last is None:
+            self.last, self.ahead = self.plan(state), self.settings.execute
+        found = self.last
+        self.last, self.ahead = found.shifted(), self.ahead - 1
         return self.sequences.decode(found.actions[0, 0]), float(found.score[0])

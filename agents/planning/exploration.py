@@ -11,6 +11,8 @@ from agents.planning.explorers import Explorer, make_explorer
 from agents.planning.recording import Recording, spaces_of
 from agents.planning.settings import ExploreConfig
 from vime.errors import CheckpointError
+from vime.heads import HeadSettings, TerminationHead
+from vime.transitions import Transitions, map_observation
 
 CHECKPOINT, CONFIG, RESULT, DATA = "checkpoint.pt", "config.json", "result.json", "data"
 """What lies in the folder of an exploration, beside its pictures."""
@@ -31,6 +33,20 @@ class Exploration:
     def model(self) -> Any:
         """The world model that was learnt; None where chance explored."""
         return getattr(self.explorer, "model", None)
+
+    def termination(self, updates: int = 500) -> TerminationHead | None:
+        """Returns a head that tells from the steps made where episodes end; None where none ended by its own rules."""
+        model, r = self.model, self.recording
+        if model is None or r.first_termination is None:
+            return None
+        head = TerminationHead(model.features, model.actions, HeadSettings(device=model.settings.device))
+        batch = Transitions.from_numpy(*(r.column(name) for name in ("obs", "action", "next_obs")), *r.ends())
+        obs, following = (map_observation(lambda x: x[:, 0], part) for part in (batch.obs, batch.next_obs))
+        head.add(
+            model.encode(obs), model.encode_action(batch.action[:, 0]), model.encode(following), batch.terminated[:, 0]
+        )
+        head.fit(updates)
+        return head
 
 
 def load(out: Path | str) -> Exploration:

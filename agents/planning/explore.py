@@ -41,6 +41,7 @@ def explore(
     settings: ExploreSettings | None = None,
     progress: Progress | None = None,
     objective: Objective | None = None,
+    stop: Callable[[Recording], bool] | None = None,
     **changes: Any,
 ) -> Exploration:
     """Explores `env` for `steps` steps without looking at its reward; returns the steps and the model learnt of them.
@@ -53,6 +54,7 @@ def explore(
         out: a folder for the data set (`data`, which Minari reads), the model, pictures and figures; none for none.
         settings: how; by default an ensemble and iCEM, or exact planning where states and actions are discrete.
         progress: is told about once a second `step`, `steps`, `states_covered`, `predicted_nats`, `realised_nats`.
+        stop: looks at what was recorded after every step, and ends the exploration where it says so.
         objective: what plans are for, where it is more than information; it has no place in a folder.
         changes: fields of the settings that differ, for example `model="bayesian"`.
 
@@ -74,7 +76,7 @@ def explore(
     config = ExploreConfig(task=task, steps=steps, seed=seed, how=built)
     folder = None if out is None else Path(out)
     explorer = make_explorer(env.observation_space, env.action_space, config.how, seed, objective)
-    return _Run(env, config, explorer, folder, progress).go()
+    return _Run(env, config, explorer, folder, progress, stop or (lambda recording: False)).go()
 
 
 class _Run:
@@ -87,8 +89,10 @@ class _Run:
         explorer: Explorer,
         out: Path | None,
         progress: Progress | None,
+        enough: Callable[[Recording], bool],
     ) -> None:
-        self.env, self.config, self.explorer, self.out, self.progress = env, config, explorer, out, progress
+        self.env, self.config, self.explorer, self.out = env, config, explorer, out
+        self.progress, self.enough = progress, enough
         self.recording = Recording()
         self.states = States(config.task, env.observation_space)
         self.obs: Any = None
@@ -108,13 +112,16 @@ class _Run:
                 while len(self.recording) < self.config.steps and not (stop is not None and stop.received):
                     self._step()
                     self._look_up()
+                    if self.enough(self.recording):
+                        break
             finally:  # also where the environment or the model fails: what was gathered is not lost
+                figures = self.figures()
                 if len(self.recording):
-                    self._keep()
+                    self._keep(figures)
         self._tell()
         if stop is not None and stop.received:
             stop.raise_for(stop.received)
-        return Exploration(self.config, self.recording, self.explorer, self.figures())
+        return Exploration(self.config, self.recording, self.explorer, figures)
 
     def _reset(self, seed: int | None = None) -> None:
         self.obs, _ = self.env.reset(seed=seed)
@@ -213,7 +220,7 @@ class _Run:
         load_environment(self.env, decode(state["environment"]))
         self.obs = decode(state["obs"])
 
-    def _keep(self) -> None:
+    def _keep(self, figures: dict[str, Any]) -> None:
         """Writes everything into the folder: checkpoint, data set, pictures, animation and figures."""
         if self.out is None:
             return
@@ -227,7 +234,7 @@ class _Run:
             drawn["exploration.gif"] = moving
         for name, content in drawn.items():
             write_atomically(self.out / name, partial(_write, content))
-        write_json(self.out / RESULT, self.figures())
+        write_json(self.out / RESULT, figures)
 
 
 def _write(content: bytes, file: Any) -> None:

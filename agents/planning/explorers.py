@@ -159,6 +159,7 @@ class PlannedExplorer:
             "model": self.model.state_dict(),
             "random": self.random.state_dict(),
             "generator": self.controller.generator.get_state(),
+            "ahead": self.controller.ahead,
             "plan": None if last is None else {**plan, "parameters": list(last.parameters)},  # type: ignore[dict-item]
             "members": self.members.state_dict(),
             "step": self.step,
@@ -172,6 +173,7 @@ class PlannedExplorer:
         self.step, self.fitted = int(state["step"]), bool(state["fitted"])
         self._imagine_with(Members.from_state(state["members"]))
         self.controller.generator.set_state(state["generator"].cpu())
+        self.controller.ahead = int(state["ahead"])
         plan = state["plan"]
         self.controller.last = None if plan is None else Plan(**{**plan, "parameters": tuple(plan["parameters"])})
 

@@ -64,6 +64,17 @@ class Recording:
         """Number of the first step, counted from 1, that ended an episode by its own rules; None where none did."""
         return self.terminated.index(True) + 1 if any(self.terminated) else None
 
+    def column(self, name: str) -> Any:
+        """Returns a column of all steps as an array, or a mapping of arrays, with the axes (step, 1) in front."""
+        values = _stacked(getattr(self, name))
+        if isinstance(values, dict):
+            return {key: part[:, None] for key, part in values.items()}
+        return values[:, None]
+
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns for every step whether the episode ended there by its own rules, and whether it was cut."""
+        return self.column("terminated"), self.column("truncated")
+
     def calibration(self) -> dict[str, float]:
         """Returns how the nats that were realised compare with those predicted; empty before a model was asked.
 

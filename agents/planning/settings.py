@@ -40,9 +40,11 @@ class PlannerSettings:
     """mppi: difference of scores, in deviations of all scores, that makes a sequence e times less worth."""
     warm_start: bool = True
     """Start every plan from the last one, a step further on."""
+    execute: int = 1
+    """Actions of a plan that are taken before the next one is made."""
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "candidates", "iterations", "elites"):
+        for name in ("horizon", "candidates", "iterations", "elites", "execute"):
             if getattr(self, name) < 1:
                 raise InvalidSettings(f"`{name}` must be at least 1; got {getattr(self, name)}.")
         if self.kind not in get_args(Kind):
@@ -51,6 +53,8 @@ class PlannerSettings:
             raise InvalidSettings(
                 f"`elites` cannot be more than `candidates`; got {self.elites} of {self.candidates} sequences."
             )
+        if self.execute > self.horizon:
+            raise InvalidSettings(f"`execute` cannot exceed the `horizon` of {self.horizon} steps; got {self.execute}.")
         for name in ("keep", "reuse"):
             if not 0 <= getattr(self, name) < 1:
                 raise InvalidSettings(f"`{name}` must lie in [0, 1); got {getattr(self, name)}.")

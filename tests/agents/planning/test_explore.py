@@ -116,6 +116,10 @@ def test_dictionaries_and_several_choices_are_explored(tmp_path: Path) -> None:
     assert found.figures["episodes"] == 2
     assert found.figures["first_termination_step"] == 7
     assert len(read(tmp_path / "x" / "data")) == 16
+    ends = found.termination(updates=1)
+    assert ends is not None
+    assert ends.share == 2 / 16
+    assert agents.explore(Odd(), 6, seed=0, **QUICK).termination() is None
 
 
 def test_a_number_that_is_not_finite_is_refused_and_what_came_before_is_kept(tmp_path: Path) -> None:
