@@ -40,7 +40,8 @@ class Exploration:
         if model is None or r.first_termination is None:
             return None
         head = TerminationHead(model.features, model.actions, HeadSettings(device=model.settings.device))
-        batch = Transitions.from_numpy(*(r.column(name) for name in ("obs", "action", "next_obs")), *r.ends())
+        columns = [r.column(name) for name in ("obs", "action", "next_obs", "terminated", "truncated")]
+        batch = Transitions.from_numpy(*columns)
         obs, following = (map_observation(lambda x: x[:, 0], part) for part in (batch.obs, batch.next_obs))
         head.add(
             model.encode(obs), model.encode_action(batch.action[:, 0]), model.encode(following), batch.terminated[:, 0]

@@ -71,10 +71,6 @@ class Recording:
             return {key: part[:, None] for key, part in values.items()}
         return values[:, None]
 
-    def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns for every step whether the episode ended there by its own rules, and whether it was cut."""
-        return self.column("terminated"), self.column("truncated")
-
     def calibration(self) -> dict[str, float]:
         """Returns how the nats that were realised compare with those predicted; empty before a model was asked.
 
