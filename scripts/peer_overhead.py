@@ -204,17 +204,23 @@ def main() -> None:
         parser.error("--peer is missing: the interpreter of the environment that holds rllte-core")
     sides = {"ours": Side(sys.executable, "ours"), "peer": Side(arguments.peer, "peer")}
     versions = {side: process.ask("versions") for side, process in sides.items()}
-    rows = []
+    settings = {"task": TASK, "copies": COPIES, "n_steps": N_STEPS, "batch_size": MINIBATCH, "n_epochs": EPOCHS}
+    result = {"unit": "CPU ms per 1,000 steps", "settings": settings, "versions": versions}
+    rows = standing(arguments.out, result)
     for name, seconds in measure(sides, arguments.bonuses, arguments.rounds).items():
         ours, theirs = overhead(seconds["ours"]), overhead(seconds["peer"])
-        row = {"bonus": name, "ours": ours, "peer": theirs, "share": ours / theirs, "seconds": seconds}
-        rows.append(row)
+        rows[name] = {"bonus": name, "rounds": arguments.rounds, "ours": ours, "peer": theirs, "share": ours / theirs}
+        rows[name]["seconds"] = seconds
         print(f"{name:14} ours {ours:7.1f}  peer {theirs:7.1f} ms of CPU per 1,000 steps  share {ours / theirs:.2f}")
-    settings = {"task": TASK, "copies": COPIES, "n_steps": N_STEPS, "batch_size": MINIBATCH}
-    settings |= {"n_epochs": EPOCHS, "rounds": arguments.rounds}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    result = {"unit": "CPU ms per 1,000 steps", "settings": settings, "versions": versions, "rows": rows}
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    arguments.out.write_text(json.dumps(result | {"rows": list(rows.values())}, indent=2) + "\n")
+
+
+def standing(out: Path, result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the rows by bonus that `out` holds of the same settings and versions; those not asked for now stay."""
+    before = json.loads(out.read_text()) if out.exists() else {}
+    same = all(before.get(name) == value for name, value in result.items())
+    return {row["bonus"]: row for row in before["rows"]} if same else {}
 
 
 if __name__ == "__main__":
