@@ -2,8 +2,8 @@
 
 Every cell of a picture is the thing whose own picture is nearest. From where the agent stands the search goes over all
 that is no wall and no lava; things that can be carried are no obstacle, and a locked door is one until a key of its
-colour was reached, or a box, which may hide it. A layout can be solved if the search reaches the goal, or the ball where
-there is none.
+colour was reached, or a box, which may hide it. A layout can be solved if the search reaches the goal, or the ball
+where there is none.
 
     python scripts/pool_layouts.py --layouts 60 --out results/pool_layouts.json
 """

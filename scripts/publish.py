@@ -22,7 +22,7 @@ KEPT = (
     "coverage*.png",
     "first_reward*.gif",
 )
-COLUMNS = ("step", "episode_return", "bonus_mean", "bonus_share", "model_error", "coverage")
+COLUMNS = ("step", "episode_return", "weight", "bonus_mean", "bonus_share", "model_error", "coverage")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def main() -> None:
             machine = json.loads((result.parent / "versions.json").read_text())
             with (result.parent / "metrics.csv").open() as rows:
                 for row in csv.DictReader(rows):
-                    values = [f"{float(row[name]):.6g}" if row[name] else "" for name in COLUMNS]
+                    values = [f"{float(row[name]):.6g}" if row.get(name) else "" for name in COLUMNS]
                     writer.writerow((run["task"], run["algorithm"], run["bonus"], run["seed"], *values))
     (arguments.out / "machine.json").write_text(json.dumps(machine, indent=2) + "\n")
 
