@@ -102,7 +102,7 @@ class Tape:
     def act(self, actions: np.ndarray) -> None:
         """Notes the actions as the environments get them."""
         row = self._rows.action[self.kept]
-        row[...] = np.asarray(actions).reshape(row.shape)
+        row[...] = actions if np.shape(actions) == row.shape else np.reshape(actions, row.shape)
 
     def see(
         self,

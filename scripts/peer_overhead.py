@@ -1,8 +1,8 @@
 """What each bonus costs PPO here and in `rllte-core`, the toolkit most used with Stable-Baselines3, in one run.
 
 Two processes, one an interpreter, each train a plain PPO and one with every shared bonus on 16 copies of CartPole-v1 on
-one torch thread. They take turns, rollout by rollout: plain here, a bonus here, plain there, the bonus there. The
-overhead is the median of what a rollout with the bonus takes more than the plain one before it, in CPU time. PPO goes
+one torch thread. They take turns, rollout by rollout: plain here, a bonus here, plain there, the bonus there, and in
+every other round the bonus first. The overhead is the median of what a rollout with the bonus takes more than the plain one beside it, in CPU time. PPO goes
 over each rollout once, not ten times: the bonus costs the same, and is then no longer lost in what PPO takes.
 
     python scripts/peer_overhead.py --peer /tmp/peer/bin/python --out results/peer_overhead.json
@@ -171,7 +171,8 @@ def measure(sides: dict[str, Side], names: list[str], rounds: int) -> dict[str, 
         for name in names:
             sys.stderr.write(f"\rround {turn} of {rounds}: {name:<16}")
             for side, process in sides.items():
-                spent = {"plain": process.ask("plain"), "curious": process.ask(name)}
+                order = (("plain", "plain"), ("curious", name))[:: 1 if turn % 2 else -1]
+                spent = {kind: process.ask(what) for kind, what in order}
                 if turn:  # the first one builds and warms up
                     for kind, seconds in spent.items():
                         table[name][side][kind].append(seconds)
