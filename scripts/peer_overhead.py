@@ -2,8 +2,9 @@
 
 Two processes, one an interpreter, each train a plain PPO and one with every shared bonus on 16 copies of CartPole-v1 on
 one torch thread. They take turns, rollout by rollout: plain here, a bonus here, plain there, the bonus there, and in
-every other round the bonus first. The overhead is the median of what a rollout with the bonus takes more than the plain one beside it, in CPU time. PPO goes
-over each rollout once, not ten times: the bonus costs the same, and is then no longer lost in what PPO takes.
+every other round the bonus first. The overhead is the median of what a rollout with the bonus takes more than the plain
+one beside it, in CPU time. PPO goes over each rollout once, not ten times: the bonus costs the same, and is then no
+longer lost in what PPO takes.
 
     python scripts/peer_overhead.py --peer /tmp/peer/bin/python --out results/peer_overhead.json
 
@@ -163,7 +164,7 @@ class Side:
 
 
 def measure(sides: dict[str, Side], names: list[str], rounds: int) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Returns for every bonus and side the CPU seconds of its rollouts, and of the plain ones before them."""
+    """Returns for every bonus and side the CPU seconds of its rollouts, and of the plain ones beside them."""
     table: dict[str, dict[str, dict[str, list[float]]]] = {
         name: {side: {"plain": [], "curious": []} for side in sides} for name in names
     }
