@@ -23,6 +23,7 @@ import agents
 from agents.generate.table import Table
 from agents.planning import Objective, rewards
 from agents.planning.coverage import States
+from agents.planning.precision import has_bfloat16
 from agents.planning.recording import Recording
 from agents.planning.settings import PlannerSettings
 from agents.planning.transfer import transfer
@@ -86,8 +87,11 @@ def car(arguments: Arguments) -> None:
     """Measures the steps to the flag, without any reward."""
     table = Table(arguments.out / "car.json", f"In how many steps is the flag of {CAR} found, with no reward given?")
     table.row({"way": "random policy"}, lambda: chance(40))
-    summary = {}
+    summary: dict[str, Any] = {}
     for i, way in enumerate(arguments.ways):
+        if WAYS[way].get("precision") == "bfloat16" and not has_bfloat16("cpu"):
+            summary[way] = "this processor does not compute in it"
+            continue
         rows = [
             table.row({"way": way, "seed": seed}, lambda way=way, seed=seed: flag(seed, WAYS[way]))
             for seed in range(arguments.seeds if i == 0 else min(arguments.seeds, 10))
