@@ -58,6 +58,8 @@ class Arguments:
     """Which ways of the car."""
     steps: int = 3_000
     """Of a maze, or before a reward."""
+    goals: tuple[str, ...] = ("cart-pole", "acrobot")
+    """Rewards that come later."""
     out: Path = Path("results/explore")
 
 
@@ -217,9 +219,9 @@ def maze(arguments: Arguments) -> None:
 
 GOALS: Mapping[str, tuple[str, rewards.Reward, int, PlannerSettings]] = {
     "cart-pole": (
-        "vime/SparseCartPoleSwingup-v0", rewards.upright, 500, PlannerSettings(horizon=40, candidates=100, colour=1.0),
+        "vime/SparseCartPoleSwingup-v0", rewards.upright, 500, PlannerSettings(horizon=30, candidates=100, colour=1.0, execute=2),
     ),
-    "acrobot": ("Acrobot-v1", rewards.height, 500, PlannerSettings(horizon=40, candidates=100, colour=1.0)),
+    "acrobot": ("Acrobot-v1", rewards.height, 500, PlannerSettings(horizon=30, candidates=100, colour=1.0, execute=2)),
 }  # fmt: skip
 """Task, reward, steps of an episode, and planner of every goal."""
 
@@ -227,7 +229,12 @@ GOALS: Mapping[str, tuple[str, rewards.Reward, int, PlannerSettings]] = {
 def zero_shot(goal: str, seed: int, steps: int, source: str) -> dict[str, Any]:
     """Returns what a planner makes of a model learnt from steps of one source."""
     task, reward, limit, planner = GOALS[goal]
-    how: dict[str, Any] = {"planner": PlannerSettings(horizon=30, execute=2), "fit_every": 40, "updates": 200}
+    how: dict[str, Any] = {
+        "planner": PlannerSettings(horizon=30, execute=3),
+        "fit_every": 50,
+        "updates": 200,
+        "model_settings": {"hidden": [128, 128]},
+    }
     if source == "reward":
         how["objective"] = Objective(reward=reward, gain_weight=0.05)
         how["planner"] = planner
@@ -235,8 +242,7 @@ def zero_shot(goal: str, seed: int, steps: int, source: str) -> dict[str, Any]:
         how["warm_up"] = steps
     found = agents.explore(task, steps, seed=seed, **how)
     model = found.model
-    torch.manual_seed(seed)
-    model.fit(2000)
+    model.fit(3000)
     told = transfer(
         model,
         gymnasium.make(task),
@@ -255,7 +261,7 @@ def later(arguments: Arguments) -> None:
     question = f"What does a planner get from a model of {arguments.steps:,} steps that never saw the reward?"
     table = Table(arguments.out / "transfer.json", question)
     summary = {}
-    for goal in GOALS:
+    for goal in arguments.goals:
         for source in ("information", "random", "reward"):
             rows = [
                 table.row(
