@@ -164,7 +164,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             summary="a hierarchy of convolutional codes with free bits (Kingma et al. 2016)",
             figures=LIKELIHOOD,
             few=Plan(
-                steps=800,
+                steps=1500,
                 batch_size=64,
                 settings={**GREYS, "depth": 2, "filters": 32, "latent": 8, "flow_hidden": [32]},
                 samples=50,
@@ -190,7 +190,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             summary="an image pixel by pixel, gated, no blind spot (van den Oord et al. 2016)",
             figures=LIKELIHOOD,
             few=Plan(
-                steps=800,
+                steps=500,
                 batch_size=64,
                 settings={**GREYS, "filters": 32, "blocks": 3, "kernel": 3, "components": 5, "dropout": 0.3},
             ),
