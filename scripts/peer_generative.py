@@ -53,11 +53,11 @@ def ours(name: str, x: torch.Tensor, compiled: bool) -> Callable[[int], None]:
 
 def peer(name: str, x: torch.Tensor, *, bare: bool) -> Callable[[int], None]:
     """Returns what does a number of the peer's steps: its training loop, or model and optimiser alone."""
-    from pythae.data.datasets import BaseDataset
-    from pythae.models import VAE, VAE_IAF, VAE_IAF_Config, VAEConfig
-    from pythae.models.base.base_utils import ModelOutput
-    from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from pythae.data.datasets import BaseDataset  # type: ignore[import-not-found]
+    from pythae.models import VAE, VAE_IAF, VAE_IAF_Config, VAEConfig  # type: ignore[import-not-found]
+    from pythae.models.base.base_utils import ModelOutput  # type: ignore[import-not-found]
+    from pythae.models.nn import BaseDecoder, BaseEncoder  # type: ignore[import-not-found]
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig  # type: ignore[import-not-found]
 
     class Encoder(BaseEncoder):
         def __init__(self) -> None:

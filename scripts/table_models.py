@@ -24,6 +24,7 @@ Size = Literal["quick", "cpu", "paper"]
 Variants = Mapping[str, Mapping[str, Any]]
 
 PAPER_NETWORK = {"channels": [16, 32, 32], "hidden": [450]}
+LONE = {"minibatch_kernels": 0}
 ADAMAX = {"rule": "adamax", "rate": 2e-3}
 TABLES: Mapping[str, tuple[str, tuple[str, ...], Mapping[Size, Variants]]] = {
     "semi-supervised": (
@@ -58,6 +59,18 @@ TABLES: Mapping[str, tuple[str, tuple[str, ...], Mapping[Size, Variants]]] = {
             "paper": {name: {"model": name} for name in ("gan", "dcgan", "lapgan")},
         },
     ),
+    "diversity": (
+        "What does a plain GAN's generator make with minibatch discrimination, and without?",
+        ("score", "frechet", "classes"),
+        {
+            "quick": {"without": {"model": "gan", "settings": LONE}, "with": {"model": "gan"}},
+            "cpu": {
+                "without": {"model": "gan", "settings": LONE, "steps": 5000},
+                "with": {"model": "gan", "steps": 5000},
+            },
+            "paper": {"without": {"model": "gan", "settings": LONE}, "with": {"model": "gan"}},
+        },
+    ),
     "likelihood": (
         "How likely are test data to each density model?",
         ("nats", "bits_per_dim"),
@@ -83,8 +96,10 @@ TABLES: Mapping[str, tuple[str, tuple[str, ...], Mapping[Size, Variants]]] = {
         {
             "quick": {"diagonal": {"model": "vae"}, "iaf": {"model": "iaf-vae", "steps": 3000}},
             "cpu": {
-                "diagonal": {"model": "vae", "steps": 8000, "settings": {"hidden": [300, 300]}},
-                "iaf, T=2, W=320": {"model": "iaf-vae", "steps": 8000, "settings": {"hidden": [300, 300]}},
+                "diagonal": {"model": "vae", "data": "mnist-14", "steps": 8000, "settings": {"hidden": [200, 200]}},
+                "iaf, T=2, W=320": {
+                    "model": "iaf-vae", "data": "mnist-14", "steps": 8000, "settings": {"hidden": [200, 200]},
+                },
             },
             "paper": {
                 "diagonal": {"model": "vae", "settings": {**PAPER_NETWORK, "optimiser": ADAMAX}},
@@ -130,7 +145,7 @@ class Arguments:
     """Settings of the measurement."""
 
     table: Positional[str]
-    """semi-supervised, samples, likelihood, posterior or free-bits."""
+    """semi-supervised, samples, diversity, likelihood, posterior or free-bits."""
     size: Size = "quick"
     """quick: digits; cpu: MNIST, some at 14x14, with small networks or few steps; paper: MNIST, the published sizes."""
     seeds: int = 3

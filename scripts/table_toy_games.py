@@ -73,8 +73,8 @@ def play(game: str, starts: list[tuple[float, float]], weight: float, steps: int
             for sign, history, player in zip((1, -1), histories, players, strict=True)
         )
         with torch.no_grad():
-            players[0] -= rate * first
-            players[1] -= rate * second
+            for player, slope in zip(players, (first, second), strict=True):
+                player.sub_(rate * slope)
             if step >= (1 - TAIL) * steps:
                 distance = torch.hypot(*(player.detach() - solution for player in players)).nan_to_num(torch.inf)
                 nearest, farthest = torch.minimum(nearest, distance), torch.maximum(farthest, distance)
