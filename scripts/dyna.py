@@ -4,7 +4,8 @@
 
 The policy is judged without exploration every so many steps, by the mean return of a few episodes on an environment of
 its own; a run ends where that reaches the goal, or at the last step. Two controls: SAC with the same networks, step
-size and gradient steps, and nothing imagined (`same`), and SAC as Stable-Baselines3 has it (`plain`).
+size and gradient steps, and nothing imagined (`same`), and SAC as Stable-Baselines3 has it (`plain`). As in MBPO's own
+experiments the model learns the reward, and is told where an episode ends; `--learn-ends` leaves that to a head too.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
+from torch import Tensor
 
 from agents import dyna, dyna_of
 
@@ -34,14 +36,22 @@ TASKS: Mapping[str, dict[str, Any]] = {
         "episodes": 3,
         "sac": {
             "learning_starts": 250,
-            "gradient_steps": 6,
+            "gradient_steps": 4,
             "batch_size": 128,
             "learning_rate": 1e-3,
-            "tau": 0.01,
+            "tau": 0.05,
             "ent_coef": "auto_0.1",
             "policy_kwargs": {"net_arch": [64, 64], **FUSED},
         },
-        "dyna": {"hidden": (64, 64), "rollout": 3, "rollouts": 5000, "real_ratio": 0.1, "refit_every": 250},
+        "dyna": {
+            "hidden": (64, 64),
+            "rollout": 2,
+            "rollouts": 5000,
+            "real_ratio": 0.1,
+            "refit_every": 125,
+            "updates": 150,
+            "first_updates": 500,
+        },
     },
     "Hopper-v5": {
         "goal": 1000.0,
@@ -59,7 +69,20 @@ TASKS: Mapping[str, dict[str, Any]] = {
 """What is measured on each task, and the settings of SAC and of `agents.dyna`."""
 
 
-def learner(kind: str, task: str, seed: int, changes: Mapping[str, Any]) -> SAC:
+def fallen(state: Tensor, action: Tensor, following: Tensor) -> Tensor:
+    """Returns where the pole of InvertedPendulum has fallen."""
+    return following[:, 1].abs() > 0.2
+
+
+def unhealthy(state: Tensor, action: Tensor, following: Tensor) -> Tensor:
+    """Returns where Hopper is not healthy: too low, too tilted, or too fast."""
+    return (following[:, 0] < 0.7) | (following[:, 1].abs() > 0.2) | (following[:, 1:].abs() > 100).any(1)
+
+
+ENDS = {"InvertedPendulum-v5": fallen, "Hopper-v5": unhealthy}
+
+
+def learner(kind: str, task: str, seed: int, changes: Mapping[str, Any], learn_ends: bool = False) -> SAC:
     """Returns a new model: `dyna`, or a control, `same` or `plain`."""
     settings = TASKS[task]
     own: dict[str, Any] = {} if kind == "plain" else json.loads(json.dumps(settings["sac"]))  # SB3 writes into them
@@ -67,7 +90,7 @@ def learner(kind: str, task: str, seed: int, changes: Mapping[str, Any]) -> SAC:
     model = SAC("MlpPolicy", task, seed=seed, device="cpu", **own)
     if kind == "dyna":
         rest = {name: value for name, value in changes.items() if name not in own}
-        dyna(model, **settings["dyna"] | rest)
+        dyna(model, **settings["dyna"] | rest, termination=None if learn_ends else ENDS[task])
     return model
 
 
@@ -102,11 +125,13 @@ class Judge(BaseCallback):
         return time.process_time() - self.started - self.judging
 
 
-def run(kind: str, task: str, seed: int, steps: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+def run(
+    kind: str, task: str, seed: int, steps: int, changes: Mapping[str, Any], learn_ends: bool = False
+) -> dict[str, Any]:
     """Returns how one run went."""
     sys.stderr.write(f"{task} {kind} seed {seed}\n")
     judge, wall = Judge(task, seed), time.monotonic()
-    model = learner(kind, task, seed, changes)
+    model = learner(kind, task, seed, changes, learn_ends)
     model.learn(steps, callback=judge, log_interval=10**9)
     reached = judge.curve and judge.curve[-1][1] >= judge.settings["goal"]
     found = dyna_of(model)
@@ -133,6 +158,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--steps", type=int, help="the last step")
     parser.add_argument("--changes", type=json.loads, default={}, help="other settings, as JSON")
+    parser.add_argument("--learn-ends", action="store_true", help="learn where an episode ends, too")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -145,8 +171,9 @@ def main() -> None:
         for kind in arguments.kinds:
             if (kind, seed) in known:
                 continue
-            rows.append(run(kind, arguments.task, seed, steps, arguments.changes))
+            rows.append(run(kind, arguments.task, seed, steps, arguments.changes, arguments.learn_ends))
             result = {"task": arguments.task, "steps": steps, "settings": settings | {"changes": arguments.changes}}
+            result["learn_ends"] = arguments.learn_ends
             arguments.out.write_text(json.dumps(result | {"rows": rows}, indent=1) + "\n")
     for row in rows:
         at = "never" if row["reached_at"] is None else f"{row['reached_at']:,}"

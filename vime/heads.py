@@ -29,6 +29,8 @@ class HeadSettings:
     """Transitions per gradient step."""
     learning_rate: float = 1e-3
     """Step size of Adam."""
+    weight_decay: float = 0.1
+    """Pull of the weights to zero, in each step, in step sizes: a policy soon goes where the head has seen nothing."""
     capacity: int = 100_000
     """Transitions kept for fitting; the oldest go first."""
     seed: int = 0
@@ -42,12 +44,14 @@ class HeadSettings:
                 raise InvalidSettings(f"`{name}` must be at least 1; got {getattr(self, name)}.")
         if not self.learning_rate > 0:
             raise InvalidSettings(f"`learning_rate` must be positive; got {self.learning_rate}.")
+        if not self.weight_decay >= 0:
+            raise InvalidSettings(f"`weight_decay` must not be negative; got {self.weight_decay}.")
         if any(width < 1 for width in self.hidden):
             raise InvalidSettings(f"Every entry of `hidden` must be at least 1; got {self.hidden}.")
 
 
 class Head:
-    """A small network from state, encoded action and next state to one number; what all heads share.
+    """A small network from what a transition is, or from where it led alone, to one number; what all heads share.
 
     Args:
         features: numbers in a state.
@@ -55,12 +59,16 @@ class Head:
         settings: of the network and its training.
     """
 
+    next_alone = False
+    """Whether the next state is all that it sees."""
+
     def __init__(self, features: int, actions: int, settings: HeadSettings | None = None) -> None:
         self.settings = s = settings or HeadSettings()
-        inputs = 2 * features + actions
+        inputs = features if self.next_alone else 2 * features + actions
         generator = torch.Generator().manual_seed(s.seed)
         self.network = EnsembleMLP(1, (inputs, *s.hidden, 1), generator, "silu").to(s.device)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=s.learning_rate, fused=True)
+        decay = {"lr": s.learning_rate, "weight_decay": s.weight_decay, "fused": True}
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), **decay)
         self.moments = RunningMoments((inputs,), s.device)
         self.pool = Pool(s.capacity, {"inputs": inputs, "value": 1}, s.device)
         self.generator = torch.Generator(s.device).manual_seed(s.seed + 1)
@@ -77,7 +85,7 @@ class Head:
         Raises:
             InvalidData: a number is not finite; then nothing was stored.
         """
-        inputs = torch.cat([state, action, following], 1).to(self.settings.device)
+        inputs = self._inputs(state, action, following).to(self.settings.device)
         self.pool.add({"inputs": inputs, "value": value.to(inputs).view(-1, 1)})
         self.moments.update(inputs)
 
@@ -101,6 +109,9 @@ class Head:
             self.optimiser.step()
         return {} if loss is None else {"loss": float(loss.detach())}
 
+    def _inputs(self, state: Tensor, action: Tensor, following: Tensor) -> Float[Tensor, "n i"]:
+        return following if self.next_alone else torch.cat([state, action, following], 1)
+
     def _draw(self, value: Float[Tensor, " n"]) -> Tensor:
         """Returns the rows of a minibatch."""
         n = min(self.settings.minibatch, len(value))
@@ -116,7 +127,7 @@ class Head:
 
     @torch.no_grad()
     def _output(self, state: Tensor, action: Tensor, following: Tensor) -> Float[Tensor, " n"]:
-        inputs = standardise_by(torch.cat([state, action, following], 1), self.moments)
+        inputs = standardise_by(self._inputs(state, action, following), self.moments)
         return self.network(inputs)[0, :, 0]
 
     def state_dict(self) -> dict[str, Any]:
@@ -139,16 +150,24 @@ class Head:
 
 
 class RewardHead(Head):
-    """The expected reward of a transition, by least squares. It can be the `reward` of a planner's objective."""
+    """The expected reward of a transition, by least squares. It can be the `reward` of a planner's objective.
+
+    It never leaves the range of rewards that were seen: a policy would go where it promises most.
+    """
 
     def __init__(self, features: int, actions: int, settings: HeadSettings | None = None) -> None:
         super().__init__(features, actions, settings)
         self.value_moments = RunningMoments((1,), self.settings.device)
+        self.range = torch.tensor([torch.inf, -torch.inf], device=self.settings.device)
+        """The smallest and the largest reward seen."""
 
     def add(self, state: Tensor, action: Tensor, following: Tensor, value: Tensor) -> None:
         """Takes `n` transitions and their rewards into the statistics and the pool."""
         super().add(state, action, following, value)
-        self.value_moments.update(value.to(self.settings.device).float().view(-1, 1))
+        seen = value.to(self.settings.device).float()
+        self.value_moments.update(seen.view(-1, 1))
+        least, most = self.range
+        self.range = torch.stack([torch.minimum(least, seen.min()), torch.maximum(most, seen.max())])
 
     def _prepare(self, value: Tensor) -> Tensor:
         # not cut, as the targets of a model are: a rare reward of a hundred deviations is what the task is about
@@ -162,21 +181,24 @@ class RewardHead(Head):
     ) -> Float[Tensor, " n"]:
         """Returns the expected reward of every row, in the environment's unit."""
         output = self._output(state, action, following)
-        return output * spread_of(self.value_moments) + self.value_moments.mean.float()
+        value = output * spread_of(self.value_moments) + self.value_moments.mean.float()
+        return value.clamp(*self.range)
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser, statistics, pool and generator."""
-        return {**super().state_dict(), "value_moments": self.value_moments.state_dict()}
+        return {**super().state_dict(), "value_moments": self.value_moments.state_dict(), "range": self.range.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         super().load_state_dict(state)
         self.value_moments.load_state_dict(state["value_moments"])
+        self.range = state["range"].to(self.settings.device).clone()
 
 
 class TerminationHead(Head):
-    r"""The probability that an episode ends with a transition. It can be the `termination` of a planner's objective.
+    r"""The probability that an episode ends where a transition led: the `termination` of a planner's objective.
 
+    It is told by the next state alone, as in nearly every task: from more it learns what happened to go with falling.
     Ends are rare, so half of every minibatch ends, and the odds are set right afterwards: with the share p of ends in
     the pool and the network's output o,
 
@@ -184,6 +206,8 @@ class TerminationHead(Head):
 
     Where no episode has ended yet, none does.
     """
+
+    next_alone = True
 
     def __init__(self, features: int, actions: int, settings: HeadSettings | None = None) -> None:
         super().__init__(features, actions, settings)

@@ -95,7 +95,8 @@ class Dyna:
         w = world.settings
         common = {"minibatch": w.minibatch, "capacity": w.capacity, "device": w.device, "hidden": settings.heads}
         size = world.features, world.actions
-        self.reward_head = None if reward else RewardHead(*size, HeadSettings(seed=w.seed + 2, **common))
+        for_reward = HeadSettings(seed=w.seed + 2, weight_decay=1.0, **common)
+        self.reward_head = None if reward else RewardHead(*size, for_reward)
         self.termination_head = None if termination else TerminationHead(*size, HeadSettings(seed=w.seed + 3, **common))
         self.reward: Reward = reward or self.reward_head  # type: ignore[assignment]
         self.termination: Termination = termination or self.termination_head  # type: ignore[assignment]

@@ -36,6 +36,15 @@ def test_a_known_reward_is_learnt() -> None:
     assert error < 0.02 * paid(*fresh).var()
 
 
+def test_rewards_stay_within_what_was_seen() -> None:
+    head = RewardHead(2, 1, SMALL)
+    rows = transitions(500)
+    head.add(*rows, paid(*rows))
+    head.fit()
+    far = head(*(30 * part for part in transitions(500, seed=1)))
+    assert paid(*rows).min() <= far.min() < far.max() <= paid(*rows).max()
+
+
 def test_a_reward_far_from_all_others_is_not_cut() -> None:
     head = RewardHead(2, 1, SMALL)
     state, action, following = transitions(1000)

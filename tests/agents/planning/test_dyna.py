@@ -139,8 +139,8 @@ def test_the_model_gets_each_step_once_and_as_the_environment_saw_it() -> None:
     move = rows["inputs"][:, 2] / 2 - 0.5
     torch.testing.assert_close(rows["targets"][:, 0], move, atol=1e-5, rtol=0)  # also over ends, and in its own unit
     ended = found.termination_head.pool.rows()
-    torch.testing.assert_close(ended["value"][:, 0], (ended["inputs"][:, 3].abs() > 3).float())
-    torch.testing.assert_close(found.reward_head.pool.rows()["value"][:, 0], ended["inputs"][:, 3])
+    torch.testing.assert_close(ended["value"][:, 0], (ended["inputs"][:, 0].abs() > 3).float())
+    torch.testing.assert_close(found.reward_head.pool.rows()["value"][:, 0], ended["inputs"][:, 0])
     assert ended["value"].sum() >= 1
     assert {"model_error", "model_loss", "reward_loss", "termination_loss", "imagined", "rollout"} <= set(found.metrics)
 
