@@ -11,6 +11,20 @@ WEIGHTS = ("fixed", "fading", "tuned")
 MAX_SEED = 2**32 - 1  # numpy's legacy generator, which the algorithms draw from, takes no larger one
 
 
+def as_json(settings: Any) -> dict[str, Any]:
+    """Returns all fields of a settings dataclass, those within fields too, as values that JSON can hold.
+
+    Raises:
+        InvalidSettings: one is no such value.
+    """
+    try:
+        return json.loads(json.dumps(asdict(settings), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        from vime.errors import InvalidSettings
+
+        raise InvalidSettings(f"A setting of the run cannot be written as JSON: {error}.") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One run, and so one folder; two runs of equal configuration on the same machine give the same numbers."""
@@ -52,12 +66,7 @@ class RunConfig:
         Raises:
             InvalidSettings: a setting is no such value.
         """
-        try:
-            return json.loads(json.dumps(asdict(self), allow_nan=False))
-        except (TypeError, ValueError) as error:
-            from vime.errors import InvalidSettings
-
-            raise InvalidSettings(f"A setting of the run cannot be written as JSON: {error}.") from error
+        return as_json(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "RunConfig":

@@ -217,12 +217,11 @@ def maze(arguments: Arguments) -> None:
     table.summary("summary", summary)
 
 
+_AHEAD = PlannerSettings(horizon=30, candidates=100, colour=1.0, execute=2)
 GOALS: Mapping[str, tuple[str, rewards.Reward, int, PlannerSettings]] = {
-    "cart-pole": (
-        "vime/SparseCartPoleSwingup-v0", rewards.upright, 500, PlannerSettings(horizon=30, candidates=100, colour=1.0, execute=2),
-    ),
-    "acrobot": ("Acrobot-v1", rewards.height, 500, PlannerSettings(horizon=30, candidates=100, colour=1.0, execute=2)),
-}  # fmt: skip
+    "cart-pole": ("vime/SparseCartPoleSwingup-v0", rewards.upright, 500, _AHEAD),
+    "acrobot": ("Acrobot-v1", rewards.height, 500, _AHEAD),
+}
 """Task, reward, steps of an episode, and planner of every goal."""
 
 

@@ -1,11 +1,11 @@
 """What one run of a generative model is, as plain data. Importing it does not import torch."""
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from agents.config import as_json
 from agents.generate.names import DATA, RECIPES, Plan
 
 ANYWHERE = ("data_dir",)
@@ -52,12 +52,7 @@ class ModelRun:
         Raises:
             InvalidSettings: a setting is no such value.
         """
-        try:
-            return json.loads(json.dumps(asdict(self), allow_nan=False))
-        except (TypeError, ValueError) as error:
-            from vime.errors import InvalidSettings
-
-            raise InvalidSettings(f"A setting of the run cannot be written as JSON: {error}.") from error
+        return as_json(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ModelRun":

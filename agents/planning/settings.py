@@ -1,8 +1,9 @@
 """How to plan and to explore, as plain values. Importing it does not import torch."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from agents.config import as_json
 from vime.errors import InvalidSettings, build_settings, check_kinds, choose
 
 Kind = Literal["icem", "cem", "mppi"]
@@ -136,4 +137,4 @@ class ExploreConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as values that JSON can hold."""
-        return asdict(self)
+        return as_json(self)

@@ -6,6 +6,7 @@ import torch
 from gymnasium import spaces
 
 import vime
+from tests.vime.smooth import transitions
 from vime.bayesian import BayesianDynamics, BayesianSettings
 from vime.bonuses.expected_gain import ExpectedGain
 from vime.bonuses.faithful import FaithfulVime, _copy_last
@@ -13,17 +14,6 @@ from vime.bonuses.vime import Vime
 from vime.dynamics import Rows
 
 OBS, ACT = spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (1,))
-
-
-def transitions(n: int, seed: int = 0, noise: float = 0.0, centre: float = 0.0) -> vime.Transitions:
-    """A smooth world: the last entry is pure noise, and of size `noise`."""
-    generator = torch.Generator().manual_seed(seed)
-    obs = centre + torch.randn(n, 1, 3, generator=generator)
-    action = torch.rand(n, 1, 1, generator=generator) * 2 - 1
-    change = torch.stack([torch.sin(obs[..., 1]) + action[..., 0], 0.5 * obs[..., 0], torch.zeros(n, 1)], -1)
-    change[..., 2] = noise * torch.randn(n, 1, generator=generator)
-    no = torch.zeros(n, 1, dtype=torch.bool)
-    return vime.Transitions(obs, action, obs + change, no, no)
 
 
 def fitted(cls: type = Vime, batches: int = 6, noise: float = 0.0, **settings) -> Vime:

@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces
 
 import vime
+from tests.vime.smooth import transitions
 from vime.bayesian import BayesianDynamics, BayesianSettings
 from vime.dynamics import Rows
 from vime.last_layer import LastLayerDynamics, LastLayerSettings
@@ -18,17 +19,6 @@ from vime.world import WORLDS, WorldModel, make_world
 
 OBS, ACT = spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (1,))
 SMALL = {"hidden": (32,), "minibatch": 64, "learning_rate": 4e-3}
-
-
-def transitions(n: int, seed: int = 0, noise: float = 0.0, centre: float = 0.0) -> vime.Transitions:
-    """A smooth world whose last entry is noise of size `noise` and nothing else."""
-    generator = torch.Generator().manual_seed(seed)
-    obs = centre + torch.randn(n, 1, 3, generator=generator)
-    action = torch.rand(n, 1, 1, generator=generator) * 2 - 1
-    change = torch.stack([torch.sin(obs[..., 1]) + action[..., 0], 0.5 * obs[..., 0], torch.zeros(n, 1)], -1)
-    change[..., 2] = noise * torch.randn(n, 1, generator=generator)
-    no = torch.zeros(n, 1, dtype=torch.bool)
-    return vime.Transitions(obs, action, obs + change, no, no)
 
 
 def fitted(name: str, n: int = 400, updates: int = 150, noise: float = 0.0, **settings):
