@@ -41,6 +41,7 @@ def transfer(
     episodes: int = 5,
     steps: int | None = None,
     imagined_steps: int = 50_000,
+    end_cost: float = 0.0,
     horizon: int = 30,
     candidates: int = 128,
     seed: int = 0,
@@ -58,6 +59,7 @@ def transfer(
         episodes: How many are played.
         steps: After which an episode is cut; the task's own limit unless given.
         imagined_steps: On which sac is trained.
+        end_cost: What the end of an episode costs a plan, in reward, where ends were seen and are bad.
         horizon: Steps that the planner looks ahead.
         candidates: Sequences in its first iteration.
         seed: Of everything random.
@@ -90,6 +92,7 @@ def transfer(
             wanted,
             how=how,
             termination=found.termination(),
+            end_cost=end_cost,
             planner=planner,
             imagined_steps=imagined_steps,
             episodes=episodes,

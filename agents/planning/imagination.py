@@ -115,7 +115,10 @@ def _unroll(members: Members, start: Tensor, actions: Tensor, objective: Objecti
         if objective.reward is not None:
             reward = torch.addcmul(reward, _reward(objective, state, action, following), alive, value=weight)
         if objective.termination is not None:
-            alive = alive * (~objective.termination(state, action, following)).to(alive.dtype)
+            going = alive * (~objective.termination(state, action, following)).to(alive.dtype)
+            if objective.end_cost:
+                reward = torch.add(reward, alive - going, alpha=-weight * objective.end_cost)
+            alive = going
         state, weight = following, weight * objective.discount
     if gram is not None:
         gain = trajectory_gain(gram)

@@ -33,6 +33,8 @@ class Objective:
     """The reward of a step; none where information alone is wanted."""
     termination: Termination | None = None
     """Where an episode ends; what would come after counts for nothing."""
+    end_cost: float = 0.0
+    """What an end costs, in reward: where the reward is sparse, nothing else tells a plan that a fall is bad."""
     discount: float = 1.0
     """Of every further step; 1 for none. The measure `trajectory` has no steps to discount."""
     propagation: Propagation = "mean"
@@ -55,8 +57,9 @@ class Objective:
             raise InvalidSettings(f"`optimism` must be a finite number of at least 0; got {self.optimism}.")
         if self.optimism > 0 and self.propagation == "members":
             raise InvalidSettings("`optimism` bends the mean of all members: it goes with propagation='mean' alone.")
-        if not math.isfinite(self.gain_weight):
-            raise InvalidSettings(f"`gain_weight` must be finite; got {self.gain_weight}.")
+        for name in ("gain_weight", "end_cost"):
+            if not math.isfinite(getattr(self, name)):
+                raise InvalidSettings(f"`{name}` must be finite; got {getattr(self, name)}.")
 
     def extra_actions(self, features: int) -> int:
         """Returns how many numbers the planner chooses in each step beside the action: one a feature with optimism."""

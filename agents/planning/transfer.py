@@ -34,6 +34,7 @@ def transfer(
     *,
     how: How = "planner",
     termination: Termination | None = None,
+    end_cost: float = 0.0,
     planner: PlannerSettings | None = None,
     imagined_steps: int = 50_000,
     episodes: int = 5,
@@ -47,8 +48,10 @@ def transfer(
         model: learnt without this reward, for example by `agents.explore`.
         env: where it is scored; its own reward is counted too, and shown to nobody.
         reward: what is wanted.
-        how: `planner` plans at every step; `sac` trains SB3's SAC on imagined steps first (actions must be a Box).
+        how: `planner` plans at every step; `sac` trains SB3's SAC on imagined steps first (actions must be a Box); it
+            knows no `end_cost`.
         termination: where imagined episodes end; nowhere unless given.
+        end_cost: what an end costs a plan, in reward.
         planner: settings of the planner.
         imagined_steps: on which `sac` is trained.
         episodes: how many are played.
@@ -69,7 +72,10 @@ def transfer(
     rewards.check(reward, model.features, model.actions, model.settings.device)
     started = time.process_time()
     if how == "planner":
-        act, forget = _planner(model, env, reward, termination, planner, seed)
+        wanted = Objective(
+            measure=None, reward=reward, termination=termination, end_cost=end_cost, propagation="members"
+        )
+        act, forget = _planner(model, env, wanted, planner, seed)
     else:
         act, forget = _policy(model, env, reward, termination, imagined_steps, seed)
     trained = time.process_time() - started
@@ -94,15 +100,9 @@ def transfer(
 
 
 def _planner(
-    model: DynamicsModel,
-    env: gymnasium.Env,
-    reward: Reward,
-    termination: Termination | None,
-    planner: PlannerSettings | None,
-    seed: int,
+    model: DynamicsModel, env: gymnasium.Env, objective: Objective, planner: PlannerSettings | None, seed: int
 ) -> tuple[Act, Callable[[], None]]:
     members = model.members(torch.Generator(model.settings.device).manual_seed(seed), MEMBERS)
-    objective = Objective(measure=None, reward=reward, termination=termination, propagation="members")
     controller = Controller(members, env.action_space, objective, planner, seed)
     return lambda state: controller.act(state)[0], controller.forget
 
