@@ -39,6 +39,13 @@ def test_nothing_counts_after_an_end(known: Members) -> None:
     torch.testing.assert_close(found.reward, torch.tensor([0.1 + 0.2]))  # the step that ends it is paid
 
 
+def test_an_end_costs_what_it_is_said_to_cost_once(known: Members) -> None:
+    objective = Objective(measure=None, reward=right, termination=beyond, end_cost=7.0, discount=0.5)
+    found = imagine(known, torch.zeros(2, 2), torch.tensor([1.0, 0.1]).view(2, 1, 1).expand(2, 4, 2), objective)
+    torch.testing.assert_close(found.reward[0], torch.tensor(0.1 + (0.2 - 7.0) / 2))
+    assert found.reward[1] > 0  # it does not get that far
+
+
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.filterwarnings("ignore:The measure")
 def test_information_is_the_measure_of_what_members_predict_on_the_way(doubtful: Members, measure: str) -> None:
@@ -142,6 +149,7 @@ def test_a_capped_measure_warns_where_members_are_few(doubtful: Members) -> None
         {"optimism": -1.0},
         {"optimism": 1.0, "propagation": "members"},
         {"gain_weight": float("nan")},
+        {"end_cost": float("inf")},
     ],
 )
 def test_impossible_objectives_are_refused(settings: dict) -> None:
