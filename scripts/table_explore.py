@@ -31,6 +31,10 @@ from agents.planning.transfer import transfer
 CAR, CHAIN, MAZE = "MountainCarContinuous-v0", "vime/StochasticChain-v0", "vime/PointMazeMedium-v0"
 BUDGET = 300
 """Steps within which the flag is to be found."""
+CURIOUS = 60_000
+"""Steps that a bonus gets for it."""
+BONUSES = ("rnd", "counts", "noveld", "disagreement", "vime", "expected-gain")
+"""Those that did best on the weak cart-pole, and the information gains."""
 EPISODE = 59
 """Steps of the chain."""
 WAYS: Mapping[str, Mapping[str, Any]] = {
@@ -85,6 +89,32 @@ def chance(episodes: int) -> dict[str, Any]:
     return {"episodes": episodes, "reached": ended}
 
 
+def by_curiosity(seed: int, bonus: str) -> dict[str, Any]:
+    """Returns when PPO, paid by a bonus alone, first comes to the flag; steps count all eight copies."""
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    found: list[int] = []
+
+    def at_the_flag(local: Mapping[str, Any], _: Mapping[str, Any]) -> bool:
+        ends = [
+            done and not info.get("TimeLimit.truncated")
+            for done, info in zip(local["dones"], local["infos"], strict=True)
+        ]
+        if any(ends):
+            found.append(model.num_timesteps)
+        return not found
+
+    def unpaid(env: gymnasium.Env) -> gymnasium.Env:
+        return gymnasium.wrappers.TransformReward(env, lambda reward: 0.0)
+
+    venv = VecNormalize(make_vec_env(CAR, 8, seed=seed, wrapper_class=unpaid), norm_reward=False)
+    model = PPO("MlpPolicy", venv, n_steps=256, batch_size=512, seed=seed, device="cpu")
+    agents.attach(model, bonus).learn(CURIOUS, callback=at_the_flag)
+    return {"first_termination_step": found[0] if found else None}
+
+
 def car(arguments: Arguments) -> None:
     """Measures the steps to the flag, without any reward."""
     table = Table(arguments.out / "car.json", f"In how many steps is the flag of {CAR} found, with no reward given?")
@@ -108,6 +138,15 @@ def car(arguments: Arguments) -> None:
             "cpu_seconds": float(np.median([row["cpu_seconds"] for row in rows])),
             "slope": float(np.median([row["calibration"]["slope"] for row in rows])),
         }
+    for bonus in BONUSES:
+        rows = [
+            table.row(
+                {"way": f"PPO with {bonus}", "seed": seed}, lambda bonus=bonus, seed=seed: by_curiosity(seed, bonus)
+            )
+            for seed in range(3)
+        ]
+        steps = [CURIOUS if row["first_termination_step"] is None else row["first_termination_step"] for row in rows]
+        summary[f"PPO with {bonus}"] = {"seeds": 3, "median": float(np.median(steps)), "least": min(steps)}
     table.summary("summary", {**table.content.get("summary", {}), **summary})
 
 
