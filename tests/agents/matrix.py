@@ -92,7 +92,7 @@ def pairs(cell: Cell) -> Iterator[tuple[int, Any, int, Any]]:
 
 def pick() -> frozenset[Cell]:
     """Few cells in which every two values of different axes come together that can: for each bonus and observation the
-    cell that adds most."""
+    cell that adds most, and then one for every pair that is left."""
     chosen, covered = set(), set()
     by_place: dict[tuple[str, str], list[Cell]] = {}
     for cell in POSSIBLE:
@@ -102,6 +102,10 @@ def pick() -> frozenset[Cell]:
         best = max(cells, key=lambda cell: len(set(pairs(cell)) - covered))
         chosen.add(best)
         covered |= set(pairs(best))
+    for cell in POSSIBLE:
+        if not covered.issuperset(pairs(cell)):
+            chosen.add(cell)
+            covered |= set(pairs(cell))
     return frozenset(chosen)
 
 

@@ -12,6 +12,7 @@ TINY: dict[str, Any] = {
 """A small value for every setting that decides what a bonus costs; each bonus takes those it knows."""
 
 MORE: dict[str, dict[str, Any]] = {
+    "density-counts": {"rate": 0.01},  # or all of the first few places count as never seen before
     "ex2": {"passes": 16, "width": 8, "hidden": (16,), "learning_rate": 0.03},  # first it must tell places apart
     "ride": {"width": 8, "hidden": (16,)},  # with 8 rectifiers all may end up silent, and their features constant
 }

@@ -31,7 +31,7 @@ def leave_run(config: RunConfig, folder: Path, *, first: int | None = None, fini
         score = height * min(1.0, (step - first) / (0.3 * config.steps)) if paid and first is not None else 0.0
         bonus = "" if config.bonus == "none" else f"{0.01 / row:.6f}"
         share = "" if config.bonus == "none" else f"{0.05 if paid else 1.0}"
-        lines.append(f"{step},{row},{score if row % 2 else ''},500,{bonus},{share},,,,0.1")
+        lines.append(f"{step},{row},{score if row % 2 else ''},500,1,{bonus},{share},,,,0.1")
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     spread = 3.0 if config.bonus == "none" else 9.0
     points = np.clip(rng.normal(size=(5000, 2)) * spread + BINS // 2, 0, BINS - 1).astype(int)
