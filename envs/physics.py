@@ -1,3 +1,6 @@
+# The functions of `mujoco` are compiled and carry no types:
+# pyright: reportAttributeAccessIssue=false
+
 """Tasks in MuJoCo whose state can be saved whole."""
 
 from collections.abc import Mapping
