@@ -18,12 +18,11 @@ from agents.environment_state import NotSaveable, load_environment, save_environ
 from agents.folder import read_object, write_atomically, write_json
 from agents.planning.coverage import States, animation, pictures
 from agents.planning.exploration import CHECKPOINT, CONFIG, DATA, RESULT, Exploration, restore
-from agents.planning.explorers import Explorer, as_step, make_explorer
+from agents.planning.explorers import Explorer, as_one, as_step, make_explorer
 from agents.planning.objective import Objective
 from agents.planning.recording import Recording
 from agents.planning.settings import ExploreConfig, ExploreSettings
 from vime.errors import InvalidSettings, RunConflict, build_settings
-from vime.transitions import map_observation, to_tensor
 
 CHECKPOINT_SECONDS = 30.0
 SHOWN = 2_000
@@ -130,7 +129,7 @@ class _Run:
 
     def _step(self) -> None:
         obs = self.obs
-        action = self.explorer.act(map_observation(lambda part: part.unsqueeze(0), to_tensor(obs)))
+        action = self.explorer.act(as_one(obs))
         following, reward, terminated, truncated, _ = self.env.step(action)
         step = as_step(obs, action, following, terminated, truncated)
         step.check_finite(len(self.recording))

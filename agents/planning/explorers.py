@@ -16,7 +16,7 @@ from vime.errors import InvalidSettings
 from vime.measures import gaussian_gain, log_determinant, moments
 from vime.members import Members
 from vime.tabular import DirichletModel
-from vime.transitions import Observation, Transitions, map_observation
+from vime.transitions import Observation, Transitions, map_observation, to_tensor
 from vime.world import make_world
 
 
@@ -246,6 +246,11 @@ def make_explorer(
     if objective is None and (settings.model == TABULAR or (settings.model == "auto" and table)):
         return TabularExplorer(observation_space, action_space, settings, seed)
     return PlannedExplorer(observation_space, action_space, settings, seed, objective)
+
+
+def as_one(obs: Any) -> Observation:
+    """Returns the observation of one environment as a batch of one."""
+    return map_observation(lambda part: part.unsqueeze(0), to_tensor(obs))
 
 
 def as_step(obs: Any, action: Any, following: Any, terminated: bool, truncated: bool) -> Transitions:

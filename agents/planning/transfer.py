@@ -12,12 +12,12 @@ from torch import Tensor
 
 from agents.planning import rewards
 from agents.planning.controller import Controller
+from agents.planning.explorers import as_one
 from agents.planning.imagined import ImaginedEnvironment
 from agents.planning.objective import Objective, Reward, Termination
 from agents.planning.planners import PlannerSettings
 from vime.dynamics import DynamicsModel
 from vime.errors import InvalidSettings
-from vime.transitions import map_observation, to_tensor
 
 How = Literal["planner", "sac"]
 Act = Callable[[Float[Tensor, "1 d"]], Any]
@@ -144,11 +144,11 @@ def _play(
     obs, _ = env.reset(seed=seed)
     score = earned = 0.0
     length, over = 0, False
-    state = model.encode(map_observation(lambda part: part.unsqueeze(0), to_tensor(obs)))
+    state = model.encode(as_one(obs))
     while not over and (steps is None or length < steps):
         action = act(state)
         obs, paid, terminated, truncated, _ = env.step(action)
-        following = model.encode(map_observation(lambda part: part.unsqueeze(0), to_tensor(obs)))
+        following = model.encode(as_one(obs))
         encoded = model.encode_action(torch.as_tensor(np.asarray(action))[None])
         score += float(reward(state, encoded, following))
         earned += float(paid)
