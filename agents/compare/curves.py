@@ -49,7 +49,7 @@ def single(record: RunRecord, points: int) -> dict[str, Any] | None:
     if not len(steps):
         return None
     start, end = float(steps[0]), float(steps[-1])
-    return {"from": start, "to": end, "middle": short(thinned(steps, values, start, end, points), 3)}
+    return {"from": start, "to": end, "middle": short(thinned(steps, values, start, end, points))}
 
 
 def seed_points(runs: int) -> int:
@@ -73,7 +73,7 @@ def thinned(steps: np.ndarray, values: np.ndarray, start: float, end: float, poi
     return (np.interp(right, knots, areas) - np.interp(left, knots, areas)) / (right - left)
 
 
-def short(values: np.ndarray, digits: int = 4) -> list[float | int]:
-    """Returns the values with so many significant digits, whole ones as integers: a third of the text."""
-    rounded = (float(f"{value:.{digits}g}") for value in values)
+def short(values: np.ndarray) -> list[float | int]:
+    """Returns the values with three significant digits, more than a screen shows, and whole ones as integers."""
+    rounded = (float(f"{value:.3g}") for value in values)
     return [int(value) if value == int(value) else value for value in rounded]

@@ -65,7 +65,7 @@ def test_a_run_without_an_episode_has_no_curve(tmp_path: Path) -> None:
 
 
 def test_numbers_are_short() -> None:
-    assert curves.short(np.array([0.123456, 2.0, 123456.0, -0.0])) == [0.1235, 2, 123500, 0]
+    assert curves.short(np.array([0.123456, 2.0, 123456.0, -0.0])) == [0.123, 2, 123000, 0]
 
 
 def test_the_curves_of_all_seeds_fit_the_page_however_many() -> None:
