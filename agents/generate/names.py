@@ -87,7 +87,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     "discriminator": _adam(3e-4),
                 },
             ),
-            many=Plan(steps=50_000, settings={"hidden": [512, 512], "noise": 0.3, "minibatch_kernels": 16}),
+            many=Plan(
+                steps=50_000,
+                settings={"hidden": [512, 512], "noise": 0.8, "real_target": 0.9, "minibatch_kernels": 16},
+            ),
         ),
         "dcgan": Recipe(
             summary="the same of convolutions (Radford et al. 2015)",
@@ -109,7 +112,18 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     "generator": _adam(5e-4),
                 },
             ),
-            many=Plan(steps=20_000),
+            many=Plan(
+                steps=20_000,
+                settings={
+                    "base": {
+                        "latent": 100,
+                        "hidden": [512, 512],
+                        "noise": 0.6,
+                        "real_target": 0.9,
+                        "minibatch_kernels": 8,
+                    },
+                },
+            ),
         ),
         "semi-supervised-gan": Recipe(
             summary="a classifier from few labels, matched features, ensembles (Salimans et al. 2016)",
