@@ -39,7 +39,7 @@ def content(
     """
     groups = grouped(records)
     names = labels(groups)
-    points = curves.seed_points(len(records))
+    points, share = curves.seed_points(len(records)), curves.band_share(len(groups))
     counts = {status: sum(record.status == status for record in records) for status in STATUSES}
     tasks = [_task(task, groups, names, told, episodes.get(task)) for task in dict.fromkeys(key[0] for key in groups)]
     return {
@@ -51,7 +51,8 @@ def content(
         "contenders": _contenders(groups, names, told),
         "tasks": tasks,
         "groups": [
-            _group(key, runs, names[key], row, points) for (key, runs), row in zip(groups.items(), rows, strict=True)
+            _group(key, runs, names[key], row, points, share)
+            for (key, runs), row in zip(groups.items(), rows, strict=True)
         ],
         "ranking": told,
         "headers": HEADERS,
@@ -120,14 +121,16 @@ def _task(
     }
 
 
-def _group(key: Key, runs: Sequence[RunRecord], label: str, row: Mapping[str, Any], points: int) -> dict[str, Any]:
+def _group(
+    key: Key, runs: Sequence[RunRecord], label: str, row: Mapping[str, Any], points: int, share: float
+) -> dict[str, Any]:
     """Returns a row of the summary with its curves, its runs, and how to make it again."""
     return {
         **row,
         "label": label,
         "cells": cells(row),
         "steps": runs[0].config.steps,
-        "curves": curves.bands(runs),
+        "curves": curves.bands(runs, share),
         "command": row_command([record.config for record in runs]),
         "runs": [_run(record, points) for record in runs],
     }

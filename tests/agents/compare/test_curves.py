@@ -65,13 +65,28 @@ def test_a_run_without_an_episode_has_no_curve(tmp_path: Path) -> None:
 
 
 def test_numbers_are_short() -> None:
-    assert curves.short(np.array([0.123456, 2.0, 123456.0, -0.0])) == [0.123, 2, 123000, 0]
+    assert curves.short(np.array([0.123456, 2.0, 123456.0, -0.0])) == [0.1235, 2, 123500, 0]
 
 
 def test_the_curves_of_all_seeds_fit_the_page_however_many() -> None:
     for runs in (1, 100, 1000, 2000):
         assert runs * curves.seed_points(runs) <= max(curves.SEED_NUMBERS, runs * curves.FEWEST)
         assert curves.seed_points(runs) >= curves.FEWEST
+
+
+def test_the_bands_of_all_rows_fit_the_page_however_many(tmp_path: Path) -> None:
+    whole = 3 * sum(curves.POINTS.values())
+    least = whole * curves.FEWEST / min(curves.POINTS.values())
+    for rows in (1, 50, 110, 1000):
+        share = curves.band_share(rows)
+        numbers = 3 * sum(round(share * points) for points in curves.POINTS.values())
+        assert rows * numbers <= 1.01 * max(curves.BAND_NUMBERS, rows * least)
+        assert min(round(share * points) for points in curves.POINTS.values()) >= curves.FEWEST
+    assert curves.band_share(50) == 1
+    found = curves.bands(records(tmp_path, "vime"), 0.5)
+    assert {name: len(band["middle"]) for name, band in found.items()} == {
+        name: curves.POINTS[name] // 2 for name in found
+    }
 
 
 def test_a_map_is_bright_where_visits_are_many_and_empty_where_there_are_none() -> None:
