@@ -79,7 +79,7 @@ def train(
         try:
             torch.set_num_threads(config.threads)
             folder.path("error.txt").unlink(missing_ok=True)
-            return _Run(folder, progress, checkpoint_seconds, stop_after).go()
+            return _Run(folder, config, progress, checkpoint_seconds, stop_after).go()
         except RunConflict:
             raise
         except Exception:
@@ -94,9 +94,14 @@ class _Run:
     """What `train` holds together while it learns."""
 
     def __init__(
-        self, folder: RunFolder, progress: Progress | None, checkpoint_seconds: float, stop_after: int | None
+        self,
+        folder: RunFolder,
+        config: RunConfig,
+        progress: Progress | None,
+        checkpoint_seconds: float,
+        stop_after: int | None,
     ) -> None:
-        self.folder, self.config = folder, folder.config
+        self.folder, self.config = folder, config
         self.progress, self.checkpoint_seconds, self.stop_after = progress, checkpoint_seconds, stop_after
         self.metrics = MetricsFile(folder.path("metrics.csv"))
         self.clocks = {"wall": 0.0, "cpu": 0.0}
