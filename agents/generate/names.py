@@ -87,7 +87,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     "discriminator": _adam(3e-4),
                 },
             ),
-            many=Plan(
+            many=Plan(  # with less noise the discriminator is certain at once, and the generator stays lost
                 steps=50_000,
                 settings={"hidden": [512, 512], "noise": 0.8, "real_target": 0.9, "minibatch_kernels": 16},
             ),
