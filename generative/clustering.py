@@ -39,8 +39,8 @@ class ClusteringSettings:
     bank: int = 1000
     """Training data that are kept to measure distances with. A third of a thousand is about as near as a tenth of
     sixty thousand times 1.25: the paper's radius is a quarter of the latter."""
-    probe: float = 1.0
-    """Length of the step by which the worst direction is felt for."""
+    probe: float = 10.0
+    """Length of the step by which the worst direction is felt for, about the norm of a digit."""
     information: float = 0.1
     """Weight of the two entropies."""
     evenness: float = 4.0

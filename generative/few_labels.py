@@ -35,8 +35,8 @@ def learn_few_labels(
     fitting: FitSettings,
     settings: ClusteringSettings | None = None,
     *,
-    restarts: int = 3,
-    before: float = 0.3,
+    restarts: int = 1,
+    before: float = 0.9,
     log: Log | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> FewLabels:

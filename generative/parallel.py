@@ -8,6 +8,7 @@ minibatch beside means of losses (normalisation, minibatch discrimination, match
 share. The first process alone writes, logs and evaluates.
 """
 
+import atexit
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -99,4 +100,10 @@ def join(device: str) -> tuple[Group, str]:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("gloo" if device == "cpu" else "nccl")
+        atexit.register(_leave)  # threads of the group that are still there at the end of a process can abort it
     return Group(dist.get_rank(), dist.get_world_size()), device
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

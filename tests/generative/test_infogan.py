@@ -122,7 +122,7 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_classes_are_found_without_labels(digits: Dataset) -> None:
     model = build(channels=32, hidden=128, code_hidden=64)
-    last = fit(model, digits, settings(1500, batch_size=64, report_every=100, save_every=1500, average=0.99))
+    last = fit(model, digits, settings(1000, batch_size=64, report_every=100, save_every=1000, average=0.99))
     assert last["generator/information"] > 2.1  # of 2.303 nats
     assert digits.test.label is not None
     found = model.clusters(digits.examples("test", generator()))

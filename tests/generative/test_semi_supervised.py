@@ -124,7 +124,7 @@ def test_unlabelled_data_teach_what_labels_alone_do_not(digits: Dataset) -> None
             digits, members=3, hidden=[256, 128, 64], noise=0.15, hidden_noise=0.3, latent=30,
             generator_hidden=[64, 64], unlabelled=weight,
         )  # fmt: skip
-        fit(model, data, settings(800, batch_size=100, report_every=100, save_every=800, average=0.99))
+        fit(model, data, settings(400, batch_size=100, report_every=100, save_every=400, average=0.99))
         errors.append([error_rate(one, data) for one in (*[model.member(i) for i in range(3)], model)])
     both, alone = (sorted(found[:3]) for found in errors)
     assert both[1] <= alone[1] - 0.02
