@@ -3,7 +3,7 @@
 All 60,000 training images are used without labels; the test images play no part but to be counted. Killed and started
 again it goes on where it was.
 
-    python scripts/table_few_labels.py --data-dir DIR                        # 20 labels, 5 seeds: 30 minutes on one core
+    python scripts/table_few_labels.py --data-dir DIR        # 20 labels, 5 seeds: 30 minutes on one core
     python scripts/table_few_labels.py --data-dir DIR --steps 2000 --seeds 1
 """
 

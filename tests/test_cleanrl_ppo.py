@@ -40,6 +40,7 @@ def test_few_lines_make_it_curious(script: list[str]) -> None:
     assert sum("vime." in line for line in script) == sum("vime." in line for line in marked) + 1  # and the docstring
 
 
+@pytest.mark.slow
 def test_without_them_it_is_plain_and_weight_zero_is_the_same_to_the_bit(script: list[str]) -> None:
     curious = load("curious", script)
     plain = load("plain", [line for line in script if not line.endswith(MARK)])

@@ -120,6 +120,7 @@ def test_the_rule_draws_nothing_from_the_global_generators(walk: Any) -> None:
     assert not torch.equal(before, after)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
     config = small("sac", bonus="counts", weight="tuned", steps=160, bonus_settings={"learn_every": 50})
     result = train(config, tmp_path / "whole")

@@ -39,6 +39,7 @@ def test_a_lease_names_its_holder_and_goes_with_it(tmp_path: Path) -> None:
     assert not (tmp_path / LEASE_FILE).exists()
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_renewed_is_not_given_to_another(tmp_path: Path) -> None:
     entered = threading.Event()
 
@@ -74,6 +75,7 @@ def test_a_silent_lease_of_another_machine_is_taken_when_it_is_stale(tmp_path: P
         assert time.monotonic() - before > lease.STALE_SECONDS
 
 
+@pytest.mark.slow
 def test_of_two_that_wait_for_a_stale_lease_one_holds_it_at_a_time(tmp_path: Path) -> None:
     leave(tmp_path)
     inside, most = 0, 0

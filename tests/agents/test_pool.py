@@ -98,6 +98,7 @@ def test_the_grids_come_from_envpool_where_it_is_installed(monkeypatch: pytest.M
         assert backend(GRID) == ("gymnasium" if found is None else "envpool")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pytest.param("envpool", marks=POOLED), "gymnasium"])
 def test_a_stopped_run_on_a_grid_ends_like_one_that_was_not(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -38,7 +38,14 @@ class Opaque(gymnasium.Env):
 gymnasium.register("tests/Opaque-v0", entry_point=Opaque)
 
 
-@pytest.mark.parametrize(("algorithm", "bonus"), [*((name, "vime") for name in CASES), ("ppo", "none")])
+QUICK = ("ppo", "dqn")
+STOPPED = [
+    *(pytest.param(name, "vime", marks=() if name in QUICK else pytest.mark.slow) for name in CASES),
+    ("ppo", "none"),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "bonus"), STOPPED)
 def test_a_stopped_run_ends_like_one_that_was_not(tmp_path: Path, algorithm: str, bonus: str) -> None:
     config = small(algorithm, bonus=bonus)
     result = train(config, tmp_path / "whole")
@@ -50,6 +57,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(tmp_path: Path, algorithm: str
     assert_same_run(tmp_path / "whole", tmp_path / "parts", result, again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -78,6 +86,7 @@ def test_tasks_noise_and_normalisers_continue_too(tmp_path: Path, changes: dict[
     assert_same_run(tmp_path / "whole", tmp_path / "parts", result, train(config, tmp_path / "parts"))
 
 
+@pytest.mark.slow
 def test_rows_written_after_the_checkpoint_are_cut(tmp_path: Path) -> None:
     config = small(steps=4096)
     result = train(config, tmp_path / "whole")

@@ -202,6 +202,7 @@ HOW_LONG: dict[str, tuple[int, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_both_heads_come_to_what_they_shall_say(name: str) -> None:
     rollouts, options = HOW_LONG[name]
@@ -307,6 +308,7 @@ def test_the_head_follows_the_learning_rate_of_the_model() -> None:
     assert isinstance(curiosity(model).streams.optimiser, type(model.policy.optimizer))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ppo", "a2c", "trpo", "recurrent-ppo"])
 def test_a_stopped_run_of_two_streams_ends_like_one_that_was_not(tmp_path: Path, name: str) -> None:
     config = small(name, bonus="rnd", streams=2, weight="tuned")

@@ -135,6 +135,7 @@ def test_at_scale_zero_every_rule_learns_what_the_untouched_model_learns(
     assert all(torch.equal(a, b) for a, b in zip(*learnt, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "weight"), [("ppo", "fading"), ("ppo", "tuned")])
 def test_a_stopped_run_ends_like_one_that_was_not(tmp_path: Path, algorithm: str, weight: str) -> None:
     config = small(algorithm, bonus="counts", weight=weight, steps=1024)

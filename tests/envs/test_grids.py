@@ -200,6 +200,7 @@ def test_a_pool_draws_rooms_as_open_as_minigrids(game: str) -> None:
     assert np.mean(mine) == pytest.approx(np.mean(his), rel=0.08)
 
 
+@pytest.mark.slow
 @POOLED
 @pytest.mark.parametrize("task", [task for task in GRIDS if poolable(GRIDS[task])])
 def test_a_pool_has_minigrids_spaces_horizon_and_kind_of_rooms(task: str) -> None:

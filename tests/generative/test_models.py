@@ -83,6 +83,7 @@ def test_every_player_has_a_finite_loss_and_moves_by_it(name: str, digits: Datas
         assert any(slope is not None and slope.abs().sum() > 0 for slope in slopes)
 
 
+@pytest.mark.slow
 @names
 def test_training_brings_samples_closer_to_the_data(name: str, digits: Dataset, ready: Trained) -> None:
     model, _ = ready(name)

@@ -32,6 +32,7 @@ def test_model_learns_and_its_posterior_tightens_with_data() -> None:
     assert history[-1]["predicted_gain"] < 0.4 * history[1]["predicted_gain"]
 
 
+@pytest.mark.slow
 def test_gain_of_a_transition_falls_the_more_it_was_seen() -> None:
     bonus, seen = Vime(OBS, ACT), transitions(200, 99)
     bonus.learn(transitions(500, 0))
@@ -49,6 +50,7 @@ def test_new_places_earn_more_than_known_ones(cls: type) -> None:
     assert float(new.median()) > 5 * float(old.median())
 
 
+@pytest.mark.slow
 def test_noise_earns_no_expected_gain_once_its_size_is_known() -> None:
     """The same world with and without a noisy entry: what is paid for a known place hardly differs."""
     quiet, noisy = (fitted(ExpectedGain, noise=noise).reward(transitions(300, 50, noise)) for noise in (0.0, 1.0))
@@ -107,6 +109,7 @@ def test_impossible_settings_are_refused(settings: dict) -> None:
         vime.make_bonus("vime", OBS, ACT, **settings)
 
 
+@pytest.mark.slow
 def test_published_settings_collapse_to_the_prior_and_the_corrected_ones_do_not() -> None:
     """Noise of 5 and an over-weighted divergence: the mean prediction ends at the mean of the pool."""
     faithful = FaithfulVime(OBS, ACT, FaithfulVime.Settings(learning_rate=1e-2, updates=1500, cross_episodes=False))

@@ -155,7 +155,8 @@ def test_runs_go_on_when_the_fork_server_is_killed(start: Start) -> None:
     assert sorted(begun(states)) == [1, 1, 1, 1, 2, 2]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_save_and_end_when_their_launcher_is_killed(tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "launcher.py"
     script.write_text(
