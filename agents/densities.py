@@ -11,14 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 import generative
-from agents.features import Pictures, as_ours
+from agents.features import Pictures, as_ours, named_settings
 from generative.data import Minibatches, dataset
 from generative.model import Density
 from generative.models import model_class
 from generative.randomness import child
 from generative.settings import from_plain
 from generative.training import FitSettings, Training
-from vime.errors import InvalidData, InvalidSettings, UnknownName, build_settings, nearest
+from vime.errors import InvalidData, InvalidSettings, UnknownName, nearest
 from vime.spaces import CHUNK
 from vime.transitions import Observation
 
@@ -69,10 +69,7 @@ def density_settings(value: Any) -> DensitySettings:
         InvalidSettings: it is neither, or a field is unknown or out of range.
         UnknownName: there is no such density.
     """
-    given = {"model": value} if isinstance(value, str) else value
-    if not isinstance(given, Mapping):
-        raise InvalidSettings(f"`density` must be a name, or a mapping with a `model`; got {value!r}.")
-    return build_settings("A density", DensitySettings, given)
+    return named_settings("density", DensitySettings, value)
 
 
 class Likelihoods:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 import generative
 from agents.densities import Likelihoods, density_settings
-from agents.features import Coded, Controlled, Features, Pictures, as_ours
+from agents.features import Coded, Controlled, Features, Pictures, as_ours, named_settings
 from agents.names import ENCODERS
 from agents.on_features import OnFeatures
 from generative.models import model_class
@@ -101,10 +101,7 @@ def encoder_settings(value: Any) -> EncoderSettings:
         InvalidSettings: it is neither, or a field is unknown or out of range.
         UnknownName: there is no such encoder.
     """
-    given = {"model": value} if isinstance(value, str) else value
-    if not isinstance(given, Mapping):
-        raise InvalidSettings(f"`encoder` must be a name, or a mapping with a `model`; got {value!r}.")
-    return build_settings("An encoder", EncoderSettings, given)
+    return named_settings("encoder", EncoderSettings, value)
 
 
 def is_named(settings: Mapping[str, Any], what: str = "encoder") -> bool:

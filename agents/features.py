@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import gymnasium
 import numpy as np
@@ -15,10 +15,12 @@ from torch import Tensor
 import generative
 from generative import FitSettings, LearnedEncoder, Model
 from generative.model import Decoder
-from vime.errors import CheckpointError, InvalidData, InvalidSettings, UnknownName, UnsupportedSpace
+from vime.errors import CheckpointError, InvalidData, InvalidSettings, UnknownName, UnsupportedSpace, build_settings
 from vime.inverse import InverseFeatures, InverseSettings
 from vime.spaces import CHUNK, is_image
 from vime.transitions import Observation, Transitions, map_observation
+
+S = TypeVar("S")
 
 
 class Features(Protocol):
@@ -240,3 +242,15 @@ class Controlled:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         self.model.load_state_dict(state)
+
+
+def named_settings(what: str, cls: type[S], value: Any) -> S:
+    """Returns the settings `cls` that a name, or a mapping with a `model`, stands for as the option `what`.
+
+    Raises:
+        InvalidSettings: it is neither, or a field is unknown or out of range.
+    """
+    given = {"model": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping):
+        raise InvalidSettings(f"`{what}` must be a name, or a mapping with a `model`; got {value!r}.")
+    return build_settings(f"The {what}", cls, given)

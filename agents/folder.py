@@ -19,6 +19,12 @@ COLUMNS = (
     "model_error", "predicted_gain", "realised_gain", "coverage",
 )  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, no more of the quota, no larger file
+KINDS = {
+    "algorithm": "a run of `vime train`; `vime evaluate` is for it",
+    "model": "a generative model; `vime generate evaluate` and `vime generate sample` are for it",
+    "how": "an exploration; `vime transfer` is for it",
+}
+"""What a folder holds, by a field that the configurations of no other kind have."""
 log = logging.getLogger(__name__)
 TRACKS = ("metrics.csv", "checkpoint.pt", "training.safetensors", "result.json")  # signs that a folder held a run
 
@@ -130,9 +136,13 @@ def read_config(out: Path, kind: type[C] = RunConfig) -> C:
     path = out / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{out} holds no run: there is no config.json in it.")
+    found = read_json(path)
     try:
-        return kind.from_json(read_json(path))
+        return kind.from_json(found)
     except (TypeError, VimeError) as error:
+        for sign, what in KINDS.items():
+            if isinstance(found, Mapping) and sign in found and sign not in kind.__annotations__:
+                raise CheckpointError(f"{out} holds {what}.") from error
         raise CheckpointError(f"{path} is not the configuration of a run: {error}") from error
 
 

@@ -156,6 +156,14 @@ class InfoGAN(Model):
             surprise = surprise + F.cross_entropy(part, codes.category[:, i])
         return surprise, 0.5 * (codes.continuous - means).square().sum(1).mean()
 
+    @torch.no_grad()
+    def information(self, n: int, generator: torch.Generator) -> float:
+        """Returns a lower bound of the information between categorical codes and images, in nats, from `n` images."""
+        codes = self.draw_codes(n, generator)
+        features = self.trunk(self.make(codes, self._noise(n, generator)), generator)
+        surprise, _ = self.misreading(self.reader(features).float(), codes)
+        return math.log(math.prod(self.settings.categories)) - float(surprise)
+
     def draw_codes(self, n: int, generator: torch.Generator) -> Codes:
         """Returns `n` codes drawn uniformly."""
         s, like = self.settings, self.head.weight

@@ -20,13 +20,13 @@ import tyro
 from tyro.conf import Positional
 
 import agents
-from agents.generate.table import Table
 from agents.planning import Objective, rewards
 from agents.planning.coverage import States
 from agents.planning.precision import has_bfloat16
 from agents.planning.recording import Recording
 from agents.planning.settings import PlannerSettings
 from agents.planning.transfer import transfer
+from agents.table import Table
 
 CAR, CHAIN, MAZE = "MountainCarContinuous-v0", "vime/StochasticChain-v0", "vime/PointMazeMedium-v0"
 BUDGET = 300

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import tyro
 
-from agents.generate.table import Table
+from agents.table import Table
 from generative import FitSettings, load_data
 from generative.clustering import ClusteringSettings
 from generative.few_labels import learn_few_labels

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import tyro
 
-from agents.generate.table import Table
+from agents.table import Table
 from generative import FitSettings, fit, load_data
 from generative.infogan import InfoGAN, InfoGANSettings
 from generative.metrics import clustering_error, mutual_information

@@ -17,8 +17,8 @@ import tyro
 from tyro.conf import Positional
 
 from agents.generate.config import ModelRun
-from agents.generate.table import Table
 from agents.generate.train import train_model
+from agents.table import Table
 
 Size = Literal["quick", "cpu", "paper"]
 Variants = Mapping[str, Mapping[str, Any]]

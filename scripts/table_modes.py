@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import tyro
 
-from agents.generate.table import Table
+from agents.table import Table
 from generative import FitSettings, fit, load_data
 from generative.datasets import MIXTURE_STD, grid_centres
 from generative.gan import GAN, GANSettings

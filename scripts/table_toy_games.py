@@ -17,7 +17,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from agents.generate.table import Table
+from agents.table import Table
 from generative.techniques import HistoricalAverage
 
 ESCAPED = 1e6

@@ -14,6 +14,7 @@ from generative.infogan import InfoGAN
 from generative.judge import error_rate, judge, train_classifier
 from generative.metrics import active_units, clustering_error, likelihood, mutual_information
 from generative.model import Bounded, Coder, Density
+from generative.randomness import child
 from generative.semi_supervised import SemiSupervisedGAN
 from generative.training import FitSettings
 
@@ -50,7 +51,7 @@ def glance(model: Model, data: Dataset) -> dict[str, float]:
     """Returns a figure or two on some test data, in seconds at most."""
     if isinstance(model, SemiSupervisedGAN | InfoGAN):
         cut = data.first(len(data.train), 4 * GLANCE)
-        found = _wrong(model, cut) if isinstance(model, SemiSupervisedGAN) else _clusters(model, cut)
+        found = _wrong(model, cut) if isinstance(model, SemiSupervisedGAN) else _sorted(model, cut)
         return {f"test_{name}": value for name, value in found.items() if name in ("error_rate", "clustering_error")}
     if isinstance(model, Density | Bounded):
         found = likelihood(model, data, samples=1, examples=GLANCE)  # type: ignore[arg-type]  (narrowed to a protocol)
@@ -77,7 +78,11 @@ def figures(
     if isinstance(model, SemiSupervisedGAN):
         return _wrong(model, data)
     if isinstance(model, InfoGAN):
-        return _clusters(model, data)
+        told = _sorted(model, data)
+        if told:
+            drawn = torch.Generator().manual_seed(child(seed, "information"))
+            told["information"] = model.information(GLANCE, drawn)
+        return told
     if not isinstance(model, Density | Bounded):
         return _judged(model, data, seed, folder)
     found = likelihood(model, data, samples=samples, examples=examples, seed=seed)  # type: ignore[arg-type]
@@ -111,7 +116,7 @@ def _wrong(model: SemiSupervisedGAN, data: Dataset) -> dict[str, Any]:
     return {"error_rate": errors / len(x), "errors": errors, "examples": len(x), "labels": shown}
 
 
-def _clusters(model: InfoGAN, data: Dataset) -> dict[str, Any]:
+def _sorted(model: InfoGAN, data: Dataset) -> dict[str, Any]:
     if not model.settings.categories or data.test.label is None:
         return {}
     x = data.examples("test", torch.Generator().manual_seed(0))

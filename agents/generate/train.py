@@ -119,8 +119,6 @@ class _Run:
             "exact_resume": exact,
             "out": str(self.folder.out),
         }
-        if "generator/information" in terms:
-            told["information"] = terms["generator/information"]
         show(self.folder.out, run, model, data, told)
         write_json(self.folder.path("result.json"), told)
         return told

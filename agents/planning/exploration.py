@@ -10,6 +10,7 @@ from agents.folder import read_object
 from agents.planning.explorers import Explorer, make_explorer
 from agents.planning.recording import Recording, spaces_of
 from agents.planning.settings import ExploreConfig
+from vime.dynamics import DynamicsModel
 from vime.errors import CheckpointError
 from vime.heads import HeadSettings, TerminationHead
 from vime.transitions import Transitions, map_observation
@@ -35,9 +36,12 @@ class Exploration:
         return getattr(self.explorer, "model", None)
 
     def termination(self, updates: int = 500) -> TerminationHead | None:
-        """Returns a head that tells from the steps made where episodes end; None where none ended by its own rules."""
+        """Returns a head that tells from the steps made where episodes end.
+
+        It is None where no episode ended by its own rules, and where the model is none of features: a table, or none.
+        """
         model, r = self.model, self.recording
-        if model is None or r.first_termination is None:
+        if not isinstance(model, DynamicsModel) or r.first_termination is None:
             return None
         head = TerminationHead(model.features, model.actions, HeadSettings(device=model.settings.device))
         columns = [r.column(name) for name in ("obs", "action", "next_obs", "terminated", "truncated")]

@@ -124,6 +124,7 @@ def test_classes_are_found_without_labels(digits: Dataset) -> None:
     model = build(channels=32, hidden=128, code_hidden=64)
     last = fit(model, digits, settings(1000, batch_size=64, report_every=100, save_every=1000, average=0.99))
     assert last["generator/information"] > 2.1  # of 2.303 nats
+    assert model.information(500, generator()) > 2
     assert digits.test.label is not None
     found = model.clusters(digits.examples("test", generator()))
     assert clustering_error(digits.test.label, found) < 0.5  # 0.9 by chance

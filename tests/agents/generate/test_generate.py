@@ -14,6 +14,7 @@ from PIL import Image
 
 import agents.generate.assess
 from agents.__main__ import main
+from agents.config import RunConfig
 from agents.generate.config import ModelRun, merged
 from agents.generate.names import DATA, RECIPES
 from agents.generate.train import train_model
@@ -114,6 +115,14 @@ def test_evaluating_gives_the_same_figures_again_or_others_as_asked(
     assert main(["generate", "evaluate", str(copy), "--samples", "7", "--examples", "20"]) == 0
     assert "from 7 importance samples, over 20 test data" in capsys.readouterr().out
     assert main(["generate", "evaluate", str(copy), "--samples", "0"]) == 2
+
+
+def test_a_folder_of_another_kind_is_named(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(copy)]) == 2
+    assert "holds a generative model; `vime generate evaluate`" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text(json.dumps(RunConfig(task="CartPole-v1").to_json()))
+    assert main(["generate", "evaluate", str(tmp_path)]) == 2
+    assert "holds a run of `vime train`; `vime evaluate`" in capsys.readouterr().err
 
 
 def test_samples_are_a_picture_or_numbers(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

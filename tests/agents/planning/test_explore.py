@@ -219,3 +219,9 @@ def test_a_step_is_a_surprise_or_counts_for_the_slope() -> None:
     recording = agents.explore(CAR, 3, model="random").recording
     recording.predicted, recording.realised = [1.0, 1.0, 1.0], [0.5, 1.5, 40.0]
     assert recording.calibration() == {"slope": 1.0, "surprises": 1, "steps": 3}
+
+
+def test_a_table_has_no_features_to_learn_from_where_episodes_end() -> None:
+    found = agents.explore("FrozenLake-v1", 60, seed=0)
+    assert found.figures["first_termination_step"] is not None
+    assert found.termination() is None

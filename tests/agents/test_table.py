@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.generate.table import Table
+from agents.table import Table
 
 
 def test_a_row_is_measured_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
