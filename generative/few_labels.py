@@ -49,7 +49,8 @@ def learn_few_labels(
         restarts: beginnings without labels, of which the most settled one goes on; labels play no part in the choice.
         before: share of the steps that each beginning takes.
         log: as of `fit`.
-        folder: where to keep checkpoints; as with `fit`, what was killed goes on.
+        folder: where to keep checkpoints; as with `fit`, what was killed goes on. Beginnings know of no labels, so other
+            numbers of labels of the same data may share it.
 
     Raises:
         InvalidData: no training datum shows its label, or all do.
@@ -72,7 +73,7 @@ def learn_few_labels(
     rows = data.labelled
     model.name_clusters(data.values(data.train.x[rows], torch.Generator()), data.train.label[rows])
     rest = replace(fitting, steps=max(1, fitting.steps - first))
-    fit(model, data, rest, log=log, folder=_inside(folder, "named"))
+    fit(model, data, rest, log=log, folder=_inside(folder, f"named-{len(rows)}"))
     return FewLabels(model=model, unsettled=unsettled, chosen=chosen)
 
 

@@ -38,7 +38,6 @@ SIZES: Mapping[str, Any] = {
 """Of HalfCheetah in `mbrl-lib`: 17 + 6 numbers in, mean and variance of 17 + 1 out; the last is the reward."""
 TASKS: Mapping[str, tuple[int, int]] = {"mountain_car": (2, 1), "half_cheetah": (17, 6)}
 """Numbers in an observation and in an action, for which a default plan is timed."""
-WIDTH = 128  # of the two hidden layers of the default world model
 PAUSE = 2  # rounds of what takes seconds, for one of what takes less
 
 
@@ -182,7 +181,7 @@ def _plans() -> dict[str, Callable[[], object]]:
     found: dict[str, Callable[[], object]] = {}
     for task, (observation, action) in TASKS.items():
         space: gymnasium.Space = spaces.Box(-1, 1, (action,), np.float32)
-        controller = Controller(networks(observation, action, (WIDTH, WIDTH), 5), space)
+        controller = Controller(networks(observation, action, EnsembleSettings().hidden, 5), space)
         state = torch.zeros(1, observation)
         found[f"default_{task}"] = lambda controller=controller, state=state: controller.act(state)
     return found
