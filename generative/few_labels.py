@@ -49,8 +49,8 @@ def learn_few_labels(
         restarts: beginnings without labels, of which the most settled one goes on; labels play no part in the choice.
         before: share of the steps that each beginning takes.
         log: as of `fit`.
-        folder: where to keep checkpoints; as with `fit`, what was killed goes on. Beginnings know of no labels, so other
-            numbers of labels of the same data may share it.
+        folder: where to keep checkpoints; as with `fit`, what was killed goes on. Beginnings know of no labels, so
+            other numbers of labels of the same data may share it.
 
     Raises:
         InvalidData: no training datum shows its label, or all do.
