@@ -53,6 +53,7 @@ REFERENCES: Mapping[str, Reference] = MappingProxyType(
         "vime/PointMazeMedium-v0": _success(0.003),
         "vime/PointMazeLarge-v0": _success(0.0),
         "vime/PixelMountainCar-v0": _success(0.0025),
+        "vime/PixelMountainCarWeak-v0": _success(0.0),
         "vime/PixelMaze-v0": _success(0.0),
         "vime/MiniGrid-DoorKey-8x8-v0": _success(
             0.0165, "the bound of the return; DEIR 0.908 after 122,880 steps (log in its README)", solved=0.9

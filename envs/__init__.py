@@ -10,7 +10,7 @@ from envs.grids import GRIDS, poolable, pooled
 from envs.mazes import MAZES
 from envs.mountain_car import MountainCar, SparseMountainCar
 from envs.noisy_tv import NOISY, NoisyTV
-from envs.pixel_tasks import PixelMaze, PixelMountainCar
+from envs.pixel_tasks import PixelMaze, PixelMountainCar, PixelMountainCarWeak
 from envs.stochastic_chain import StochasticChain
 from envs.vector import ClassicVectorEnv
 
@@ -26,6 +26,7 @@ __all__ = [
     "NoisyTV",
     "PixelMaze",
     "PixelMountainCar",
+    "PixelMountainCarWeak",
     "Projection",
     "SparseCartPoleSwingup",
     "SparseCartPoleSwingupWeak",
@@ -43,6 +44,7 @@ _CLASSIC: tuple[type[ClassicEnv], ...] = (
     SparseCartPoleSwingupWeak,
     StochasticChain,
     PixelMountainCar,
+    PixelMountainCarWeak,
     PixelMaze,
 )
 _RUNNERS = {"vime/HalfCheetah-v0": "HalfCheetah", "vime/SparseHalfCheetah-v0": "SparseHalfCheetah"}

@@ -132,6 +132,7 @@ _PROJECTIONS = {
     "vime/SparseHalfCheetah-v0": _RUNNER,
     "vime/StochasticChain-v0": _CHAIN,
     "vime/PixelMountainCar-v0": replace(_CAR, coordinates=_pixel_car),
+    "vime/PixelMountainCarWeak-v0": replace(_CAR, coordinates=_pixel_car),
     "vime/PixelMaze-v0": _ROOMS,
     "MountainCar-v0": _GYM_CAR,
     "MountainCarContinuous-v0": _GYM_CAR,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 400, 240
 """pixels"""
-PIXELS = ("vime/PixelMountainCar-v0", "vime/PixelMaze-v0")
+PIXELS = ("vime/PixelMountainCar-v0", "vime/PixelMountainCarWeak-v0", "vime/PixelMaze-v0")
 """Tasks whose observations are pictures already."""
 _OVERSAMPLED = 2
 _STEP = 1e-4

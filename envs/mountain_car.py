@@ -13,8 +13,6 @@ GRAVITY = 10.0
 """m/s^2"""
 MASS = 0.4
 """kg"""
-MOTOR = 1.0
-"""N, along the track"""
 FRICTION = 0.01
 """Coefficient of sliding friction: the mean sqrt(5e-4 * 0.2) that Box2D takes of the paper's car and of its track"""
 TIME_STEP = 0.05
@@ -89,6 +87,8 @@ class MountainCar(ClassicEnv[np.ndarray]):
     """
 
     TASK: ClassVar[str] = "vime/MountainCar-v0"
+    MOTOR: ClassVar[float] = 1.0
+    """N, along the track"""
     FIELDS = ("x", "speed")
     observation_space = spaces.Box(np.array([-2.5, -np.inf], np.float32), np.array([2.5, np.inf], np.float32))
     action_space = motor_space()
@@ -100,7 +100,7 @@ class MountainCar(ClassicEnv[np.ndarray]):
 
     def control(self, actions: Any) -> Any:
         """Returns the motor's force, in N."""
-        return force(actions, MOTOR)
+        return force(actions, self.MOTOR)
 
     def advance(self, state: State, control: Any, rng: np.random.Generator) -> State:
         """Returns the state 0.05 s later."""

@@ -59,6 +59,30 @@ class PixelMountainCar(SparseMountainCar):
         return all(SparseMountainCar.observation_space.contains(np.array((x, 0), np.float32)) for x in state[::2])
 
 
+class PixelMountainCarWeak(PixelMountainCar):
+    """As `PixelMountainCar`, with a motor that chance alone never reaches the flag with.
+
+    | observation        | range  | unit       |   | action | range | unit  | effect                         |
+    |--------------------|--------|------------|---|--------|-------|-------|--------------------------------|
+    | (0) picture before | 0..255 | grey level |   | force  | -1..1 | 0.6 N | along the track (cut to range) |
+    | (1) picture now    | 0..255 | grey level |   |        |       |       |                                |
+
+    Pushing always the way it goes, the car is at the flag after 72 steps as a rule and 91 at most; of 4,000 episodes of
+    random pushes none gets there.
+
+    Reward: 1 on the step that reaches the flag (x >= 0.6), else 0; the return of an episode is its success.
+    Start: in the valley (x = 0) with a velocity U(-1, 1), which the first observation, twice the same picture, hides.
+    Ends at the flag or off the track (x <= -2, unpaid); cut after 500 steps.
+
+    Versions: v0, the first.
+    References: none; the first sparse task of Houthooft et al. 2016 (arXiv 1605.09674) with a weaker motor.
+    Differs from the paper: what is seen, and the motor.
+    """
+
+    TASK: ClassVar[str] = "vime/PixelMountainCarWeak-v0"
+    MOTOR: ClassVar[float] = 0.6
+
+
 class PixelMaze(ClassicEnv[np.int64]):
     """Walk through four rooms to a prize that is near as the crow flies and far on foot, seen from above.
 
@@ -135,4 +159,5 @@ class PixelMaze(ClassicEnv[np.int64]):
 
 
 PixelMountainCarVector = partial(ClassicVectorEnv, PixelMountainCar)
+PixelMountainCarWeakVector = partial(ClassicVectorEnv, PixelMountainCarWeak)
 PixelMazeVector = partial(ClassicVectorEnv, PixelMaze)

@@ -31,8 +31,8 @@ def copy_state(one: gym.Env, all_: VectorEnv, index: int) -> None:
 
 
 def test_every_classic_task_has_one() -> None:
-    assert len(CLASSIC) == 9
-    assert len(VECTOR) == 13
+    assert len(CLASSIC) == 10
+    assert len(VECTOR) == 14
     for task in VECTOR:
         env = gym.make_vec(task, num_envs=3)
         assert isinstance(env, envs.ClassicVectorEnv)
