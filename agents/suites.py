@@ -61,7 +61,11 @@ _IN_ROOMS: Recipe = {
     },
 }
 
-_PIXELS = ("vime/PixelMountainCar-v0", "vime/PixelMountainCarWeak-v0", "vime/PixelMaze-v0")
+_PIXELS = {
+    "vime/PixelMountainCar-v0": 60_000,
+    "vime/PixelMountainCarWeak-v0": 120_000,
+    "vime/PixelMaze-v0": 60_000,
+}
 _SEEN: Recipe = {
     "algorithm_settings": {
         "n_epochs": 4,
@@ -89,7 +93,7 @@ RECIPES: Mapping[str, Recipe] = {
     },
     **{task: {"steps": steps} for task, steps in _MAZES.items()},
     **{task: {"steps": steps, **_IN_ROOMS} for task, steps in _GRIDS.items()},
-    **{task: {"steps": 60_000, **_SEEN} for task in _PIXELS},
+    **{task: {"steps": steps, **_SEEN} for task, steps in _PIXELS.items()},
 }
 """What every task needs, the same for all bonuses and in all suites."""
 
