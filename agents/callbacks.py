@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.attach import curiosity
 from agents.checkpoint import find_recorder, fitting
-from agents.folder import MetricsFile
+from agents.metrics import MetricsFile
 from agents.random_state import load_volatile
 
 ROW_STEPS = 1000  # environment steps from one row of metrics.csv to the next, at least

@@ -42,7 +42,7 @@ class RunConfig:
     streams: Literal[1, 2] = 1
     """2 gives reward and bonus a value head and a discount each; on-policy algorithms only."""
     steps: int = 100_000
-    """Environment steps, those of all copies counted, warm-up included."""
+    """Environment steps, those of all copies counted, warm-up included; on-policy rounded up to whole rollouts."""
     seed: int = 0
     """The one seed from which everything random is drawn."""
     environments: int | None = None

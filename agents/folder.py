@@ -5,8 +5,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol, Self, TypeVar
 
@@ -14,11 +13,8 @@ from agents.config import RunConfig
 from agents.lease import NO_LOCKS
 from vime.errors import CheckpointError, RunConflict, VimeError
 
-COLUMNS = (
-    "step", "episodes", "episode_return", "episode_length", "weight", "bonus_mean", "bonus_share",
-    "model_error", "predicted_gain", "realised_gain", "coverage",
-)  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, no more of the quota, no larger file
+STUDY_FILE = "study.json"
 KINDS = {
     "algorithm": "a run of `vime train`; `vime evaluate` is for it",
     "model": "a generative model; `vime generate evaluate` and `vime generate sample` are for it",
@@ -127,6 +123,40 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def contents(out: Path) -> str | None:
+    """Returns what a folder holds, and the command that is for it, in words; None if it is nothing that we know."""
+    if (out / STUDY_FILE).is_file():
+        return "a study; `vime compare` and `vime report` are for it"
+    try:
+        found = json.loads((out / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return next((what for sign, what in KINDS.items() if isinstance(found, dict) and sign in found), None)
+
+
+def hold(out: Path) -> IO[bytes] | None:
+    """Returns what keeps other processes from a folder until it is closed; None where nothing can.
+
+    Raises:
+        RunConflict: another process holds the folder.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: nothing to hold it with
+        return None
+    lock = open(out / ".lock", "wb")  # noqa: SIM115
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel drops it, however the process ends
+    except BlockingIOError as error:
+        lock.close()
+        raise RunConflict(f"Another process runs in {out}. Wait for it, or choose another folder.") from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            lock.close()
+            raise
+    return lock
+
+
 def read_config(out: Path, kind: type[C] = RunConfig) -> C:
     """Returns the configuration of the run in `out`.
 
@@ -135,14 +165,15 @@ def read_config(out: Path, kind: type[C] = RunConfig) -> C:
     """
     path = out / "config.json"
     if not path.is_file():
-        raise CheckpointError(f"{out} holds no run: there is no config.json in it.")
+        what = contents(out) or "no run: there is no config.json in it"
+        raise CheckpointError(f"{out} holds {what}.")
     found = read_json(path)
     try:
         return kind.from_json(found)
     except (TypeError, VimeError) as error:
-        for sign, what in KINDS.items():
-            if isinstance(found, Mapping) and sign in found and sign not in kind.__annotations__:
-                raise CheckpointError(f"{out} holds {what}.") from error
+        what = contents(out)
+        if what and not any(sign in found for sign in KINDS if sign in kind.__annotations__):
+            raise CheckpointError(f"{out} holds {what}.") from error
         raise CheckpointError(f"{path} is not the configuration of a run: {error}") from error
 
 
@@ -166,7 +197,7 @@ class RunFolder:
     def __enter__(self) -> "RunFolder":
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            self._hold()
+            self._lock = hold(self.out)
         except OSError as error:
             raise RunConflict(f"{self.out} cannot be made a run folder: {error.strerror or error}.") from error
         try:
@@ -179,21 +210,6 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self._release()
 
-    def _hold(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # not a POSIX system: nothing to hold it with
-            return
-        self._lock = open(self.out / ".lock", "wb")  # noqa: SIM115
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel drops it, however the process ends
-        except BlockingIOError as error:
-            self._lock.close()
-            raise RunConflict(f"Another process runs in {self.out}. Wait for it, or choose another folder.") from error
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-
     def _release(self) -> None:
         if self._lock is not None:
             self._lock.close()
@@ -201,6 +217,8 @@ class RunFolder:
 
     def _claim(self) -> None:
         path = self.out / "config.json"
+        if (self.out / STUDY_FILE).is_file():
+            raise RunConflict(f"{self.out} holds {contents(self.out)}. Choose another folder.")
         began = any((self.out / name).exists() for name in TRACKS)
         if path.exists():
             stored = read_config(self.out, type(self.config))
@@ -241,45 +259,3 @@ class RunFolder:
             os.replace(path, self.path(f"damaged-{name}"))
             log.warning("%s It is set aside as damaged-%s, and the run goes on without it.", error, name)
             return None
-
-
-class MetricsFile:
-    """`metrics.csv`: one row per rollout, floats by `repr`, no clock times, so that rows repeat bit for bit."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.columns: Sequence[str] = COLUMNS
-        self.text = ",".join(COLUMNS) + "\n"
-        self._file: IO[str] | None = None
-
-    def start(self, text: str | None = None) -> None:
-        """Opens the file with the rows in `text` (of a checkpoint) or none; later rows of a killed run are cut.
-
-        The columns are those of the text, as an older version may have had others.
-        """
-        self.text = text or self.text
-        self.columns = self.text.partition("\n")[0].split(",")
-        self.close()
-        write_atomically(self.path, lambda file: file.write(self.text.encode()))
-        self._file = open(self.path, "a", newline="")  # noqa: SIM115
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Appends one row; a missing or None value makes an empty cell."""
-        line = ",".join(_cell(row.get(name)) for name in self.columns) + "\n"
-        self.text += line
-        if self._file is not None:
-            self._file.write(line)
-            self._file.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
-            self._file = None
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, int) else repr(float(value))

@@ -59,7 +59,9 @@ class Bar:
             self._bar = Progress(*columns, console=self._console)
             self._task = self._bar.add_task("", total=figures["steps"], figures=text)
             self._bar.start()
-        self._bar.update(self._task, completed=min(figures["step"], figures["steps"]), figures=text)
+        self._bar.update(
+            self._task, total=figures["steps"], completed=min(figures["step"], figures["steps"]), figures=text
+        )
 
 
 def number(value: float | None) -> str:

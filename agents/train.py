@@ -29,7 +29,8 @@ from agents.checkpoint import (
 from agents.config import RunConfig
 from agents.evaluate import EPISODES, play
 from agents.factory import make_model, make_task
-from agents.folder import MetricsFile, RunFolder, write_atomically, write_json
+from agents.folder import RunFolder, write_atomically, write_json
+from agents.metrics import MetricsFile
 from agents.random_state import save_volatile
 from agents.tasks import backend
 from agents.versions import changed, versions

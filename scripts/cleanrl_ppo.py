@@ -73,6 +73,8 @@ def train(args: Args) -> tuple[Agent, list[tuple[int, float]]]:
     mode = {"autoreset_mode": AutoresetMode.NEXT_STEP}
     envs = gymnasium.make_vec(args.task, num_envs=args.copies, vectorization_mode="sync", vector_kwargs=mode)
     space, actions = envs.single_observation_space, envs.single_action_space
+    if not isinstance(actions, gymnasium.spaces.Box):
+        raise SystemExit(f"The policy here is a Gaussian, for continuous actions; {args.task} has {actions}.")
     bonus = vime.ScaledBonus(vime.make_bonus(args.bonus, space, actions, seed=args.seed), args.scale)  # curiosity
     torch.manual_seed(args.seed)
     agent = Agent(int(np.prod(space.shape or ())), int(np.prod(actions.shape or ())))
@@ -149,4 +151,5 @@ if __name__ == "__main__":
     args = tyro.cli(Args)
     done = train(args)[1]
     late = [total for step, total in done if step > 0.9 * args.steps]
-    print(f"{args.task}, seed {args.seed}: {np.mean(late):.2f} a late episode, {len(done)} episodes")
+    score = f"{np.mean(late):.2f} a late episode" if late else "no episode ended in the last tenth of the steps"
+    print(f"{args.task}, seed {args.seed}: {score}, {len(done)} episodes")

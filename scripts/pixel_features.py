@@ -58,7 +58,9 @@ def config(features: str, seed: int, steps: int, task: str = TASK) -> RunConfig:
 
 def run(features: str, seed: int, arguments: Arguments) -> dict[str, Any]:
     """Returns the row of one run; trains it unless that is done."""
-    result = train(config(features, seed, arguments.steps, arguments.task), arguments.runs / f"{features.replace(' ', '-')}_{seed}")
+    result = train(
+        config(features, seed, arguments.steps, arguments.task), arguments.runs / f"{features.replace(' ', '-')}_{seed}"
+    )
     row = {"features": features, "seed": seed, **{name: result[name] for name in KEPT}}
     return row | {"solved": is_solved(arguments.task, result["final_return"] or 0.0)}
 

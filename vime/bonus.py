@@ -136,7 +136,10 @@ def part_settings(name: str, settings: Mapping[str, Any]) -> list[tuple[str, Any
     if weights is not None and not (
         isinstance(weights, Sequence) and len(weights) == len(names) and all(_is_finite(weight) for weight in weights)
     ):
-        raise InvalidSettings(f"`weights` must hold one finite number for each of {', '.join(names)}; got {weights!r}.")
+        how = " On the command line it is written weights=[2,1]." if isinstance(weights, str) else ""
+        raise InvalidSettings(
+            f"`weights` must hold one finite number for each of {', '.join(names)}; got {weights!r}.{how}"
+        )
     shared = {key: value for key, value in settings.items() if key in ("seed", "device")}
     return [(part, _own_settings(part, shared | dict(settings.get(part, {})))) for part in names]
 
@@ -167,15 +170,24 @@ class ScaledBonus:
     """
 
     def __init__(self, bonus: Bonus, scale: float | int = 1.0, scaling: Scaling | None = None) -> None:
-        if not _is_finite(scale):
-            raise InvalidSettings(f"`scale` must be a finite number; got {scale!r}.")
         if not isinstance(scaling, Scaling | None):
             raise InvalidSettings(f"`scaling` must be a vime.Scaling; got {scaling!r}.")
         self.bonus = bonus
-        self.scale = float(scale)
+        self.scale = scale
         self.scaling = scaling or bonus.scaling
         self.yardstick = Yardstick(self.scaling)
         self._asked: tuple[Transitions, Tensor] | None = None
+
+    @property
+    def scale(self) -> float:
+        """Weight of the bonus in the reward; one below zero repels."""
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale: float) -> None:
+        if not _is_finite(scale):
+            raise InvalidSettings(f"`scale` must be a finite number; got {scale!r}.")
+        self._scale = float(scale)
 
     def raw(self, batch: Transitions) -> Float[Tensor, "t b"]:
         """Returns the bonus in its own unit (nats for information gains), zero where the batch is not valid.

@@ -69,8 +69,9 @@ def transfer(
     import torch
 
     from agents.planning import rewards
-    from agents.planning.exploration import load
+    from agents.planning.exploration import DATA, load
     from agents.planning.planners import PlannerSettings
+    from agents.planning.recording import spaces_of
     from agents.planning.transfer import transfer as run
     from agents.tasks import check_task
     from vime.errors import InvalidSettings
@@ -81,9 +82,16 @@ def transfer(
     model = getattr(found.explorer, "model", None)
     if model is None or not hasattr(model, "members"):
         raise InvalidSettings(
-            f"{out} was explored by {found.config.how.model!r}, which leaves nothing to plan in; use 'ensemble'."
+            f"{out} was explored by {'chance' if model is None else 'an exact table'}, which leaves no network to plan "
+            "in. Explore a task whose states or actions are numbers, with `--model ensemble`."
         )
     env = gymnasium.make(check_task(task or found.config.task))
+    there = spaces_of(Path(out).resolve() / DATA)
+    if (env.observation_space, env.action_space) != there:
+        raise InvalidSettings(
+            f"{task} has other spaces than {found.config.task}, which the model knows: {env.observation_space} and "
+            f"{env.action_space}, there {there[0]} and {there[1]}."
+        )
     planner = PlannerSettings(horizon=horizon, candidates=candidates)
     with Bar(_episodes) as bar:
         figures = run(
@@ -115,6 +123,8 @@ def _progress(figures: dict[str, Any]) -> str:
 
 
 def _episodes(figures: dict[str, Any]) -> str:
+    if "score" not in figures:
+        return "imagined steps of SAC"
     return f"score of the last episode {number(figures['score'])}"
 
 

@@ -89,6 +89,8 @@ def compare_from(words: Sequence[str]) -> Callable[..., None]:
         else:
             rows = agents.compare.compare(study, out, jobs=jobs, ray=ray, display=not json)
             print_json(rows) if json else _print_study(rows, out / "report.html")
+            if failed := sum(row["failed"] for row in rows):
+                raise SystemExit(f"vime: {failed} runs failed; each has its error.txt in its folder under {out}.")
 
     return compare
 

@@ -61,6 +61,7 @@ def compare(
                 raise KeyboardInterrupt(
                     f"Stopped. {finished} of {len(runs)} runs are finished; the others go on from where they are "
                     f"with:\n  {study.command(out)}{'' if ray is None else f' --ray {ray}'}"
+                    f"{'' if jobs is None else f' --jobs {jobs}'}"
                 ) from None
             report(out)
     return json.loads((out / SUMMARY_FILE).read_text())

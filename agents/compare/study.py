@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import RunConfig
-from agents.folder import write_atomically
+from agents.folder import STUDY_FILE, contents, write_atomically
 from agents.names import ALGORITHMS
 from agents.suites import SUITES
 from vime.errors import InvalidSettings, RunConflict, nearest
 
-STUDY_FILE = "study.json"
 RUNS = "runs"
 CONTROL = "none"
 GRID = ("task", "bonus", "seed")
@@ -203,6 +202,8 @@ def open_study(study: Study, out: Path) -> Study:
     """
     before = read_study(out)
     grown = study
+    if before is None and (what := contents(out)) is not None:
+        raise RunConflict(f"{out} holds {what}. Choose another folder.")
     if before is not None:
         if before.suite != study.suite:
             kinds = [f"of the suite {name!r}" if name else "of no suite" for name in (before.suite, study.suite)]

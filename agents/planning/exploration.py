@@ -6,7 +6,7 @@ from typing import Any
 
 from agents.checkpoint import read_checkpoint
 from agents.encoding import decode
-from agents.folder import read_object
+from agents.folder import contents, read_object
 from agents.planning.explorers import Explorer, make_explorer
 from agents.planning.recording import Recording, spaces_of
 from agents.planning.settings import ExploreConfig
@@ -60,9 +60,12 @@ def load(out: Path | str) -> Exploration:
     Raises:
         CheckpointError: there is none, or it cannot be read.
     """
-    out = Path(out)
+    out = Path(out).resolve()  # Minari's storage takes no relative one
     if not (out / CHECKPOINT).is_file() or not (out / DATA).is_dir():
-        raise CheckpointError(f"{out} holds no exploration: run `vime explore --task TASK --out {out}` first.")
+        what = contents(out)
+        raise CheckpointError(
+            f"{out} holds {what}." if what else f"{out} holds no exploration: run `vime explore --out {out}` first."
+        )
     config = ExploreConfig.from_json(read_object(out / CONFIG))
     explorer = make_explorer(*spaces_of(out / DATA), config.how, config.seed)
     recording = restore(explorer, read_checkpoint(out / CHECKPOINT), out)

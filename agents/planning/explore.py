@@ -15,7 +15,7 @@ from agents.callbacks import LIVE_SECONDS, Interrupts
 from agents.checkpoint import read_checkpoint, write_checkpoint
 from agents.encoding import decode, encode
 from agents.environment_state import NotSaveable, load_environment, save_environment
-from agents.folder import read_object, write_atomically, write_json
+from agents.folder import contents, hold, read_object, write_atomically, write_json
 from agents.planning.coverage import States, animation, pictures
 from agents.planning.exploration import CHECKPOINT, CONFIG, DATA, RESULT, Exploration, restore
 from agents.planning.explorers import Explorer, as_one, as_step, make_explorer
@@ -73,7 +73,7 @@ def explore(
     if objective is not None and out is not None:
         raise InvalidSettings("An `objective` of your own cannot be noted in a folder: leave `out` away.")
     config = ExploreConfig(task=task, steps=steps, seed=seed, how=built)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else Path(out).resolve()  # Minari's storage takes no relative one
     explorer = make_explorer(env.observation_space, env.action_space, config.how, seed, objective)
     return _Run(env, config, explorer, folder, progress, stop or (lambda recording: False)).go()
 
@@ -97,12 +97,13 @@ class _Run:
         self.obs: Any = None
         self.cpu = 0.0
         self._started, self._saved, self._told = time.process_time(), time.monotonic(), 0.0
+        self._lock: Any = None
         if out is not None:
             self._claim(out)
 
     def go(self) -> Exploration:
         """Explores to the end, or until Ctrl-C."""
-        with Interrupts() if self.out is not None else nullcontext() as stop:
+        with self._lock or nullcontext(), Interrupts() if self.out is not None else nullcontext() as stop:
             if stop is not None:
                 stop.armed = True
             try:
@@ -163,7 +164,7 @@ class _Run:
             "model": self.config.how.model,
             "first_termination_step": r.first_termination,
             "steps": len(r),
-            "episodes": sum(r.terminated) + sum(r.truncated),
+            "episodes": sum(map(max, r.terminated, r.truncated)),
             "cpu_seconds": round(self.cpu + time.process_time() - self._started, 2),
             "predicted_nats": float(np.nansum(r.predicted)),
             "realised_nats": float(np.nansum(r.realised)),
@@ -176,15 +177,20 @@ class _Run:
         out.mkdir(parents=True, exist_ok=True)
         path, mine = out / CONFIG, self.config.to_json()
         if path.exists():
-            there = ExploreConfig.from_json(read_object(path)).to_json()
+            found = read_object(path)
+            if "how" not in found:
+                raise RunConflict(f"{out} holds {contents(out) or 'something else'}. Choose another folder.")
+            there = ExploreConfig.from_json(found).to_json()
             differs = sorted(key for key in mine if key != "steps" and there[key] != mine[key])
             if differs:
                 raise RunConflict(
                     f"{out} holds another exploration, whose {' and '.join(differs)} differ. Choose another folder, or "
                     "delete it."
                 )
-        elif any(out.iterdir()):
+            mine["steps"] = max(mine["steps"], there["steps"])  # what was explored stays, however few are asked for now
+        elif {file.name for file in out.iterdir()} - {".lock"}:
             raise RunConflict(f"{out} holds something else than an exploration. Choose another folder.")
+        self._lock = hold(out)
         write_json(path, mine)
         if (out / CHECKPOINT).exists():
             self._resume(read_checkpoint(out / CHECKPOINT), out)

@@ -57,7 +57,8 @@ def transfer(
         episodes: how many are played.
         steps: after which an episode is cut; the environment's own limit unless given.
         seed: of everything random.
-        progress: is told after every episode `step` of `steps` (both in episodes) and its `score`.
+        progress: is told after every episode `step` of `steps` (both in episodes) and its `score`; before, while SAC is
+            trained, imagined steps without a score.
 
     Returns:
         `scores` (sums of the wanted reward, one an episode) and their `score`, the mean; `returns` of the environment's
@@ -77,7 +78,7 @@ def transfer(
         )
         act, forget = _planner(model, env, wanted, planner, seed)
     else:
-        act, forget = _policy(model, env, reward, termination, imagined_steps, seed)
+        act, forget = _policy(model, env, reward, termination, imagined_steps, seed, progress)
     trained = time.process_time() - started
     scores, returns, lengths = [], [], []
     for episode in range(episodes):
@@ -114,6 +115,7 @@ def _policy(
     termination: Termination | None,
     imagined_steps: int,
     seed: int,
+    progress: Progress | None,
 ) -> tuple[Act, Callable[[], None]]:
     from stable_baselines3 import SAC
 
@@ -129,7 +131,13 @@ def _policy(
         gradient_steps=4,
         learning_starts=500,
     )
-    policy.learn(imagined_steps)
+
+    def tell(local: dict[str, Any], _: dict[str, Any]) -> bool:
+        if progress is not None:
+            progress({"step": local["self"].num_timesteps, "steps": imagined_steps})
+        return True
+
+    policy.learn(imagined_steps, callback=tell)
 
     def act(state: Float[Tensor, "1 d"]) -> Any:
         return policy.predict(state.cpu().numpy(), deterministic=True)[0][0]

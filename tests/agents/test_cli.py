@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.__main__ import main
+from agents.__main__ import _how_to_go_on, main
 from agents.names import ALGORITHMS, BONUSES
 from agents.suites import SUITES
 from envs.bench import speeds
@@ -177,3 +177,14 @@ def test_a_comparison_prints_json(tmp_path: Path) -> None:
     assert {row["bonus"] for row in rows} == {"none", "vime"}
     assert all({"iqm", "low", "high", "seeds"} <= set(row) for row in rows)
     assert told("report", str(tmp_path)) == rows
+
+
+def test_a_study_whose_runs_fail_is_no_success(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["--tasks", "CartPole-v1", "--bonuses", "none", "--seeds", "1", "--algorithm", "sac", "--steps", "100"]
+    with pytest.raises(SystemExit, match="1 runs failed"):
+        main(["compare", *words, "--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize(("words", "said"), [(["explore"], "goes on"), (["transfer", "x"], "nothing was written")])
+def test_what_was_stopped_says_whether_it_goes_on(words: list[str], said: str) -> None:
+    assert said in _how_to_go_on(words)

@@ -12,7 +12,8 @@ from gymnasium import spaces
 
 from agents.config import RunConfig
 from agents.evaluate import evaluate, load
-from agents.folder import COLUMNS, MetricsFile, RunFolder
+from agents.folder import RunFolder
+from agents.metrics import COLUMNS, MetricsFile
 from agents.train import train
 from agents.weight import Fading
 from tests.agents.runs import CLOCKS, small

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.config import RunConfig
-from agents.folder import COLUMNS
+from agents.metrics import COLUMNS
 
 HEADER = ",".join(COLUMNS)
 ROWS = 20

@@ -9,6 +9,7 @@ import pytest
 from agents.compare import suite_study
 from agents.compare.study import Study, open_study, read_study, run_folder
 from agents.config import RunConfig
+from agents.folder import RunFolder
 from agents.names import BONUSES
 from agents.suites import SUITES, Suite
 from vime import InvalidSettings, RunConflict, UnknownName
@@ -327,3 +328,13 @@ def test_every_suite_can_start(study: Study) -> None:
     for name in SUITES:
         base = RunConfig(task="")
         suite_study(name, base=base, bonuses=tuple(BONUSES), seeds=(0,)).check()
+
+
+def test_a_folder_of_another_kind_is_refused(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").write_text(json.dumps(RunConfig(task="CartPole-v1").to_json()))
+    with pytest.raises(RunConflict, match="holds a run of `vime train`"):
+        open_study(study, tmp_path / "run")
+    open_study(study, tmp_path / "study")
+    with pytest.raises(RunConflict, match="holds a study"), RunFolder(tmp_path / "study", study.base):
+        pass

@@ -13,6 +13,7 @@ from gymnasium import spaces
 import agents
 import vime
 from agents.__main__ import main
+from agents.folder import hold
 from agents.planning import Objective, rewards
 from agents.planning.exploration import load
 from agents.planning.recording import read
@@ -225,3 +226,30 @@ def test_a_table_has_no_features_to_learn_from_where_episodes_end() -> None:
     found = agents.explore("FrozenLake-v1", 60, seed=0)
     assert found.figures["first_termination_step"] is not None
     assert found.termination() is None
+
+
+def test_a_folder_may_be_named_from_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = agents.explore(CAR, 12, seed=0, out="runs/here", **QUICK)
+    assert len(load("runs/here").recording) == len(read(Path("runs/here/data"))) == found.figures["steps"] == 12
+
+
+def test_a_folder_is_held_by_one_process_at_a_time_and_of_one_kind(tmp_path: Path) -> None:
+    agents.explore(CAR, 12, seed=0, out=tmp_path / "one", **QUICK)
+    with hold(tmp_path / "one"), pytest.raises(vime.RunConflict, match="Another process"):
+        agents.explore(CAR, 14, seed=0, out=tmp_path / "one", **QUICK)
+    assert agents.explore(CAR, 5, seed=0, out=tmp_path / "one", **QUICK).figures["steps"] == 12
+    assert json.loads((tmp_path / "one/config.json").read_text())["steps"] == 12
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two/config.json").write_text(json.dumps(agents.RunConfig(task=CAR).to_json()))
+    with pytest.raises(vime.RunConflict, match="a run of `vime train`"):
+        agents.explore(CAR, 5, out=tmp_path / "two")
+    with pytest.raises(vime.CheckpointError, match="a run of `vime train`"):
+        load(tmp_path / "two")
+
+
+def test_a_model_of_other_spaces_is_refused_for_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agents.explore(CAR, 12, seed=0, out=tmp_path, **QUICK)
+    words = ["transfer", str(tmp_path), "--reward", "agents.planning.rewards:flag", "--task", "CartPole-v1"]
+    assert main(words) == 2
+    assert "CartPole-v1 has other spaces than MountainCarContinuous-v0" in capsys.readouterr().err
