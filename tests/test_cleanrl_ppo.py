@@ -60,3 +60,9 @@ def test_episodes_are_reported_with_the_return_of_the_task_alone(script: list[st
     assert (np.diff(steps) >= 0).all()
     assert steps[-1] <= 2048
     assert (np.abs(totals) <= 500).all(), "the task pays at most 1 a step, for at most 500 steps"
+
+
+def test_choices_are_refused_in_a_sentence(script: list[str]) -> None:
+    module = load("whole", script)
+    with pytest.raises(SystemExit, match="continuous actions; CartPole-v1 has Discrete"):
+        module.train(module.Args(task="CartPole-v1", copies=2))

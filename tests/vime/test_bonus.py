@@ -213,6 +213,14 @@ def test_a_state_of_another_shape_is_refused(name: str) -> None:
         bonus.load_state_dict({"bonus": {}})
 
 
+@pytest.mark.parametrize("scale", [math.nan, math.inf, "1"])
+def test_a_weight_that_is_no_number_is_refused_when_it_is_set(scale: Any) -> None:
+    scaled = vime.ScaledBonus(build("none"))
+    with pytest.raises(vime.InvalidSettings, match="finite"):
+        scaled.scale = scale
+    assert scaled.scale == 1
+
+
 @pytest.mark.parametrize("name", vime.BONUSES)
 def test_a_scaled_bonus_is_a_bonus(name: str) -> None:
     bonus, data = vime.ScaledBonus(build(name), scale=3.0), batch()
