@@ -184,7 +184,7 @@ class ScaledBonus:
         return self._scale
 
     @scale.setter
-    def scale(self, scale: float) -> None:
+    def scale(self, scale: float | int) -> None:
         if not _is_finite(scale):
             raise InvalidSettings(f"`scale` must be a finite number; got {scale!r}.")
         self._scale = float(scale)

@@ -213,7 +213,7 @@ def test_a_state_of_another_shape_is_refused(name: str) -> None:
         bonus.load_state_dict({"bonus": {}})
 
 
-@pytest.mark.parametrize("scale", [math.nan, math.inf, "1"])
+@pytest.mark.parametrize("scale", [math.nan, math.inf, True])
 def test_a_weight_that_is_no_number_is_refused_when_it_is_set(scale: Any) -> None:
     scaled = vime.ScaledBonus(build("none"))
     with pytest.raises(vime.InvalidSettings, match="finite"):
