@@ -74,6 +74,7 @@ def test_equal_values_have_no_spread_though_their_sums_differ() -> None:
     assert spread(np.full((9, 2), -1.0), np.zeros((9, 2), bool), gamma=0.9) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.1, 1.0, 10.0, 1000.0])
 @pytest.mark.parametrize(("reward", "bonus"), [(1.0, 1.0), (50.0, 0.02), (1e-3, 5.0)])
 def test_the_tuned_weight_comes_to_its_share_from_anywhere(scale: float, reward: float, bonus: float) -> None:

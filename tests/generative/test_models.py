@@ -16,7 +16,10 @@ from generative.model import Bounded, Coder, Decoder, Density, Sampler, moved_by
 from generative.settings import from_plain, to_plain
 from tests.generative.small import SMALL, STEPS, data_for, generator, settings, small, trained
 
-names = pytest.mark.parametrize("name", sorted(MODELS))
+HEAVY = ("lapgan", "pixelcnn", "resnet-vae")
+names = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in HEAVY else ()) for name in sorted(MODELS)]
+)
 Trained = Callable[[str], tuple[Model, dict[str, float]]]
 
 

@@ -196,6 +196,7 @@ def test_a_run_without_an_episode_at_its_end_has_no_score(study: Study, make_fin
     assert (summary(out)["vime"]["seeds"], summary(out)["vime"]["unscored"]) == (2, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["result.json", "metrics.csv", "coverage.npz", "first_reward.npz", "config.json"])
 @pytest.mark.parametrize("keep", [0.0, 0.6])
 def test_files_cut_short_do_not_stop_the_report(study: Study, make_finished: Make, name: str, keep: float) -> None:
