@@ -79,14 +79,14 @@ def transfer(
     torch.set_num_threads(1)
     wanted = rewards.find(reward)
     found = load(out)
-    model = getattr(found.explorer, "model", None)
+    model = found.model
     if model is None or not hasattr(model, "members"):
         raise InvalidSettings(
             f"{out} was explored by {'chance' if model is None else 'an exact table'}, which leaves no network to plan "
             "in. Explore a task whose states or actions are numbers, with `--model ensemble`."
         )
     env = gymnasium.make(check_task(task or found.config.task))
-    there = spaces_of(Path(out).resolve() / DATA)
+    there = spaces_of(out / DATA)
     if (env.observation_space, env.action_space) != there:
         raise InvalidSettings(
             f"{task} has other spaces than {found.config.task}, which the model knows: {env.observation_space} and "

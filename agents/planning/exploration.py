@@ -60,7 +60,7 @@ def load(out: Path | str) -> Exploration:
     Raises:
         CheckpointError: there is none, or it cannot be read.
     """
-    out = Path(out).resolve()  # Minari's storage takes no relative one
+    out = Path(out)
     if not (out / CHECKPOINT).is_file() or not (out / DATA).is_dir():
         what = contents(out)
         raise CheckpointError(

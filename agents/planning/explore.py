@@ -73,7 +73,7 @@ def explore(
     if objective is not None and out is not None:
         raise InvalidSettings("An `objective` of your own cannot be noted in a folder: leave `out` away.")
     config = ExploreConfig(task=task, steps=steps, seed=seed, how=built)
-    folder = None if out is None else Path(out).resolve()  # Minari's storage takes no relative one
+    folder = None if out is None else Path(out)
     explorer = make_explorer(env.observation_space, env.action_space, config.how, seed, objective)
     return _Run(env, config, explorer, folder, progress, stop or (lambda recording: False)).go()
 

@@ -11,6 +11,7 @@ import numpy as np
 from agents.encoding import decode, encode
 from vime.errors import CheckpointError
 
+UNREADABLE = (OSError, ValueError, KeyError, AssertionError)  # what Minari raises over a data set that is none
 ALGORITHM = "vime explore"
 SURPRISE, LEAST_NATS = 10.0, 5.0
 """A step is a surprise that told so many times what was predicted, and so many nats more."""
@@ -108,6 +109,7 @@ class Recording:
         from minari.data_collector import EpisodeBuffer
         from minari.dataset.minari_storage import MinariStorage
 
+        folder = folder.resolve()  # Minari writes under a relative folder twice over
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         storage = MinariStorage.new(
@@ -151,10 +153,8 @@ def read(folder: Path) -> Recording:
     Raises:
         CheckpointError: there is none, or it cannot be read.
     """
-    from minari import MinariDataset
-
+    dataset = _opened(folder)
     try:
-        dataset = MinariDataset(folder)
         recording = Recording()
         for episode in dataset.iterate_episodes():
             nats = (episode.infos or {}).get("predicted_nats"), (episode.infos or {}).get("realised_nats")
@@ -168,7 +168,7 @@ def read(folder: Path) -> Recording:
                     episode.truncations[i],
                     tuple(float("nan") if part is None else part[i] for part in nats),  # type: ignore[arg-type]
                 )
-    except (OSError, ValueError, KeyError, AssertionError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"{folder} holds no data set that can be read: {error}.") from error
     return recording
 
@@ -179,13 +179,17 @@ def spaces_of(folder: Path) -> tuple[gymnasium.Space, gymnasium.Space]:
     Raises:
         CheckpointError: it cannot be read.
     """
+    dataset = _opened(folder)
+    return dataset.observation_space, dataset.action_space
+
+
+def _opened(folder: Path) -> Any:
     from minari import MinariDataset
 
     try:
-        dataset = MinariDataset(folder)
-    except (OSError, ValueError, KeyError, AssertionError) as error:
+        return MinariDataset(folder.resolve())
+    except UNREADABLE as error:
         raise CheckpointError(f"{folder} holds no data set that can be read: {error}.") from error
-    return dataset.observation_space, dataset.action_space
 
 
 def _at(values: Any, i: int) -> Any:
