@@ -137,7 +137,7 @@ def _can_be_mended(error: Exception) -> bool:
 
 def _how_to_go_on(words: Sequence[str]) -> str:
     if words[:1] not in (["train"], ["explore"], ["compare"], ["demo"]) and words[:2] != ["generate", "train"]:
-        return "Stopped; nothing was written."
+        return "Stopped. The same command begins anew."
     return f"Stopped. The same command goes on from the last checkpoint:\n  {shlex.join(['vime', *words])}"
 
 

@@ -185,6 +185,6 @@ def test_a_study_whose_runs_fail_is_no_success(tmp_path: Path, capfd: pytest.Cap
         main(["compare", *words, "--out", str(tmp_path)])
 
 
-@pytest.mark.parametrize(("words", "said"), [(["explore"], "goes on"), (["transfer", "x"], "nothing was written")])
+@pytest.mark.parametrize(("words", "said"), [(["explore"], "goes on"), (["transfer", "x"], "begins anew")])
 def test_what_was_stopped_says_whether_it_goes_on(words: list[str], said: str) -> None:
     assert said in _how_to_go_on(words)
