@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from envs.deep_sea import SIZES
-from envs.mazes import MAZES, ROOMS
+from envs.mazes import ANT_CELL, ANT_HORIZONS, MAZES, ROOMS
 from envs.mountain_car import TIME_STEP
 from envs.noisy_tv import NOISY
 from envs.pixels import car_places, maze_cells
@@ -101,8 +101,9 @@ def _pixel_car(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return places[:, -1], (places[:, -1] - places[:, -2]) / TIME_STEP
 
 
-def _maze_plane(name: str) -> Projection:
-    x, y = 0.5 * MAZES[name].columns, 0.5 * MAZES[name].rows
+def _maze_plane(name: str, cell: float = 1.0) -> Projection:
+    """Five bins for every side of a cell."""
+    x, y = 0.5 * cell * MAZES[name].columns, 0.5 * cell * MAZES[name].rows
     bins = (5 * MAZES[name].columns, 5 * MAZES[name].rows)
     return Projection(("x (m)", "y (m)"), (-x, -y), (x, y), bins, _first_two)
 
@@ -140,5 +141,6 @@ _PROJECTIONS = {
     "Acrobot-v1": _LINKS,
     **{f"vime/DeepSea{size}-v0": _sea_plane(size) for size in SIZES},
     **{f"vime/PointMaze{name}-v0": _maze_plane(name) for name in MAZES},
+    **{f"vime/AntMaze{name}-v0": _maze_plane(name, ANT_CELL) for name in ANT_HORIZONS},
 }
 _PROJECTIONS |= {noisy: _PROJECTIONS[quiet] for noisy, quiet in NOISY.items()}

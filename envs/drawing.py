@@ -8,7 +8,7 @@ import numpy as np
 
 from envs import cart_pole_swingup, mountain_car
 from envs.deep_sea import SIZES
-from envs.mazes import MAZES, WALL, Maze
+from envs.mazes import ANT_CELL, ANT_HORIZONS, MAZES, WALL, Maze
 from envs.noisy_tv import NOISY
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _draw_sea(pen: "ImageDraw", obs: np.ndarray, size: int) -> None:
         pen.ellipse([left + column * cell, top + row * cell, left + (column + 1) * cell, top + (row + 1) * cell], _BODY)
 
 
-def _draw_maze(pen: "ImageDraw", obs: np.ndarray, maze: Maze) -> None:
+def _draw_maze(pen: "ImageDraw", obs: np.ndarray, maze: Maze, walker: bool = False) -> None:
     cell = _OVERSAMPLED * min(WIDTH / maze.columns, HEIGHT / maze.rows)
     middle = np.array([0.5 * WIDTH * _OVERSAMPLED, 0.5 * HEIGHT * _OVERSAMPLED])
 
@@ -152,7 +152,18 @@ def _draw_maze(pen: "ImageDraw", obs: np.ndarray, maze: Maze) -> None:
     for wall in maze.find(WALL):
         pen.rectangle(square(*maze.middle(wall), 0.5), fill=_PALE)
     pen.ellipse(square(*maze.middle(maze.goal), 0.35), outline=_ACCENT, width=3 * _OVERSAMPLED)
-    pen.ellipse(square(float(obs[0]), float(obs[1]), 0.15), fill=_BODY)
+    place = obs[:2] / ANT_CELL if walker else obs[:2]
+    if walker:  # the legs from above, as they lie where the torso does not tip
+        w, x, y, z = obs[3:7]
+        heading = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+        for leg in range(4):
+            out = heading + np.pi * (0.25 + 0.5 * leg)
+            ends = [0.28, 0.28, 0.57 * np.cos(obs[8 + 2 * leg])]  # m: hip, thigh and foot
+            turns = [out, out + obs[7 + 2 * leg], out + obs[7 + 2 * leg]]
+            steps = [r * np.array([np.cos(a), np.sin(a)]) / ANT_CELL for r, a in zip(ends, turns, strict=True)]
+            points = place + np.cumsum([np.zeros(2), *steps], axis=0)
+            pen.line([tuple(middle + cell * point * (1, -1)) for point in points], fill=_INK, width=2 * _OVERSAMPLED)
+    pen.ellipse(square(float(place[0]), float(place[1]), 0.25 / ANT_CELL if walker else 0.15), fill=_BODY)
 
 
 _PAINTERS = {
@@ -166,5 +177,6 @@ _PAINTERS = {
     "vime/StochasticChain-v0": _draw_chain,
     **{f"vime/DeepSea{size}-v0": partial(_draw_sea, size=size) for size in SIZES},
     **{f"vime/PointMaze{name}-v0": partial(_draw_maze, maze=maze) for name, maze in MAZES.items()},
+    **{f"vime/AntMaze{name}-v0": partial(_draw_maze, maze=MAZES[name], walker=True) for name in ANT_HORIZONS},
 }
 _PAINTERS |= {noisy: _PAINTERS[quiet] for noisy, quiet in NOISY.items()}

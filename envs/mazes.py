@@ -1,4 +1,4 @@
-"""The mazes that a ball is driven through: their walls, where it starts and where it is paid."""
+"""The mazes that bodies are driven through: their walls, where they start and where they are paid."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ WALL, START, GOAL = "#", "s", "g"
 
 @dataclass(frozen=True, kw_only=True)
 class Maze:
-    """Cells of one metre, the origin in the middle, x to the right and y upwards."""
+    """Square cells, the origin in the middle, x to the right and y upwards; lengths are in sides of a cell."""
 
     cells: tuple[str, ...]
     """The rows from the top down: `#` wall, `s` start, `g` goal."""
@@ -44,7 +44,7 @@ class Maze:
             yield from ((i, j) for j, cell in enumerate(row) if cell == mark)
 
     def middle(self, cell: Cell) -> tuple[float, float]:
-        """Returns x and y of the middle of a cell, in m."""
+        """Returns x and y of the middle of a cell."""
         return cell[1] + 0.5 - self.columns / 2, self.rows / 2 - cell[0] - 0.5
 
 
@@ -90,6 +90,10 @@ MAZES: Mapping[str, Maze] = MappingProxyType(
     }
 )
 """The maps and time limits of Gymnasium-Robotics' PointMaze, by its names; start and goal are ours."""
+ANT_CELL = 3.0
+"""m, the side of a cell where an ant walks"""
+ANT_HORIZONS: Mapping[str, int] = MappingProxyType({"UMaze": 1000})
+"""The maps that an ant walks through, and the steps of its episodes."""
 
 ROOMS = Maze(
     cells=(

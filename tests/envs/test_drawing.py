@@ -1,3 +1,4 @@
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -10,10 +11,19 @@ DRAWN = [task for task in envs.TASKS if "HalfCheetah" not in task and task not i
 @pytest.mark.parametrize("task", DRAWN)
 def test_a_picture_shows_the_state(task: str) -> None:
     one, two = ([3], [4]) if "Chain" in task or "Sea" in task else ([0, 0, -1, 0, 0], [0.3, 0, 1, 0, 0])
+    one, two = (np.resize(obs, 29) for obs in (one, two)) if "Ant" in task else (one, two)
     pictures = [frame(task, np.array(obs)) for obs in (one, one, two)]
     assert all(p.shape == (HEIGHT, WIDTH, 3) and p.dtype == np.uint8 for p in pictures)
     np.testing.assert_array_equal(pictures[0], pictures[1])
     assert (pictures[0] != pictures[2]).any()
+
+
+def test_an_ant_is_drawn_as_it_is_turned() -> None:
+    env = gym.make("vime/AntMazeUMaze-v0")
+    obs, _ = env.reset(seed=0)
+    turned = obs.copy()
+    turned[3:7] = np.cos(0.4), 0, 0, np.sin(0.4)
+    assert (frame("vime/AntMazeUMaze-v0", obs) != frame("vime/AntMazeUMaze-v0", turned)).any()
 
 
 def test_other_tasks_are_not_drawn() -> None:

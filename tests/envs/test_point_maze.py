@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from envs.mazes import MAZES, WALL
-from envs.point_maze import NEAR, SCATTER, PointMaze
+from envs.point_maze import PointMaze
+
+NEAR, SCATTER = PointMaze.NEAR, PointMaze.SCATTER
 
 
 def put(env: PointMaze, x: float, y: float) -> PointMaze:
