@@ -14,8 +14,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.checkpoint import fitting, load_learner, read_checkpoint
 from agents.config import RunConfig
-from agents.factory import make_environment, make_model, make_task
+from agents.factory import make_model, make_task
 from agents.folder import read_config
+from agents.tasks import make_environment
 from vime.errors import CheckpointError, InvalidSettings
 
 EPISODES = 10
@@ -91,7 +92,7 @@ def evaluate(out: Path | str, episodes: int = EPISODES, *, seed: int | None = No
 def play(model: BaseAlgorithm, config: RunConfig, episodes: int, seed: int) -> list[float]:
     """Returns the task's own return of each of `episodes` fresh episodes under the deterministic policy."""
     seeds = [int(number) for number in np.random.SeedSequence([seed, STREAM]).generate_state(episodes)]
-    envs = [make_environment(config) for _ in seeds[:TOGETHER]]
+    envs = [make_environment(config.task, config.task_settings) for _ in seeds[:TOGETHER]]
     try:
         starts = range(0, episodes, TOGETHER)
         return [total for start in starts for total in _play_together(model, envs, seeds[start : start + TOGETHER])]

@@ -3,8 +3,7 @@
 import copy
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import gymnasium
@@ -26,8 +25,8 @@ from agents.networks import EXTRACTORS, MIN_IMAGE, extractor, is_small_image
 from agents.on_features import OnFeatures
 from agents.pool import Pool
 from agents.recorder import Recorder
-from agents.tasks import backend, check_task, tasks
-from vime.errors import InvalidSettings, UnsupportedSpace, VimeError, build_settings, choose, nearest
+from agents.tasks import backend, building, check_spaces, check_task, make_environment, refusals, tasks
+from vime.errors import InvalidSettings, build_settings, choose, nearest
 from vime.normalise import Scaling
 
 __all__ = ["ALGORITHMS", "algorithm_class", "check_settings", "make_environment", "make_model", "make_task", "tasks"]
@@ -62,7 +61,7 @@ def check_settings(config: RunConfig) -> None:
             raise InvalidSettings(f"There is no device {config.device!r} here: torch sees {count} CUDA devices.")
     if config.bonus_settings:
         name = f"The bonus {config.bonus!r}"
-        with _refusals(f"{name} cannot be built with {config.bonus_settings}", TypeError, ValueError):
+        with refusals(f"{name} cannot be built with {config.bonus_settings}", TypeError, ValueError):
             settings, _ = _bonus_settings(config)
             check_bonus(config.bonus, settings)
     _algorithm_settings(config)
@@ -73,26 +72,17 @@ def check_settings(config: RunConfig) -> None:
         split_settings(settings.pop("world", "ensemble"), settings)
 
 
-def make_environment(config: RunConfig) -> gymnasium.Env:
-    """Returns one copy of the task, with nothing around it.
-
-    Raises:
-        UnknownName: no such task.
-        InvalidSettings: the task refuses `task_settings`, or wants a package that is not installed.
-    """
-    with _building(config):
-        return gymnasium.make(check_task(config.task), **config.task_settings)
-
-
 def make_task(config: RunConfig) -> VecEnv:
     """Returns all copies of the task: each in a `Monitor`, or a `Pool` of all; in a `Recorder`; normalised if asked."""
     venv: VecEnv
     if backend(config.task) == "envpool":
-        with _building(config):
-            settings = config.task_settings
+        settings = config.task_settings
+        with building(config.task, settings):
             venv = Pool(gymnasium.make_vec(check_task(config.task), num_envs=config.copies, **settings))
     else:
-        venv = DummyVecEnv([lambda: Monitor(make_environment(config)) for _ in range(config.copies)])
+        venv = DummyVecEnv(
+            [lambda: Monitor(make_environment(config.task, config.task_settings)) for _ in range(config.copies)]
+        )
     venv = Recorder(venv, config.task, config.steps)
     keys = _normalised(venv.observation_space)
     if config.normalises and keys is not False:
@@ -113,24 +103,24 @@ def make_model(config: RunConfig, env: VecEnv, **overrides: Any) -> BaseAlgorith
         InvalidSettings: the algorithm refuses a setting.
     """
     recipe = choose("algorithm", config.algorithm, ALGORITHMS)
-    _check_spaces(config, recipe, env)
+    check_spaces(config.task, config.algorithm, env.observation_space, env.action_space)
     arguments = _translate(_algorithm_settings(config), env)
     policy = _policy(recipe, env.observation_space)
     causes = (TypeError, ValueError, AssertionError)
-    with _refusals(f"{recipe.cls} cannot be built with {config.algorithm_settings}", *causes):
+    with refusals(f"{recipe.cls} cannot be built with {config.algorithm_settings}", *causes):
         model = algorithm_class(config.algorithm)(
             policy, env, **{"seed": config.seed, "device": config.device, **arguments, **overrides}
         )
     if recipe.dyna is not None:
         from agents.planning.dyna import dyna
 
-        with _refusals(f"The world model of {config.algorithm} cannot be built with {_dyna_settings(config)}", *causes):
+        with refusals(f"The world model of {config.algorithm} cannot be built with {_dyna_settings(config)}", *causes):
             model = dyna(model, **_dyna_settings(config))  # type: ignore[arg-type]
     if config.bonus != "none":
         from agents.attach import attach
 
         causes = (TypeError, ValueError) if config.bonus_settings else ()  # a wrong type that the dataclass let pass
-        with _refusals(f"The bonus {config.bonus!r} cannot be built with {config.bonus_settings}", *causes):
+        with refusals(f"The bonus {config.bonus!r} cannot be built with {config.bonus_settings}", *causes):
             settings, how = _bonus_settings(config)
             settings = {"seed": config.seed, "device": config.device, **settings}
             how |= {"scale": config.scale, "weight": config.weight, "streams": config.streams}
@@ -146,26 +136,9 @@ def _play_before(model: BaseAlgorithm, config: RunConfig) -> None:
     curious = curiosity(model)
     bonus = None if curious is None else curious.bonus.bonus
     if isinstance(bonus, OnFeatures) and not bonus.prepared:
-        env = make_environment(config)
+        env = make_environment(config.task, config.task_settings)
         bonus.prepare(random_play(env, bonus.before, config.seed))
         env.close()
-
-
-def _building(config: RunConfig) -> AbstractContextManager[None]:
-    settings = f" with {config.task_settings}" if config.task_settings else ""
-    causes = (TypeError, ValueError, ImportError, gymnasium.error.Error)
-    return _refusals(f"The task {config.task!r} cannot be built{settings}", *causes)
-
-
-@contextmanager
-def _refusals(what: str, *causes: type[Exception]) -> Iterator[None]:
-    """Says in our words what another library refuses."""
-    try:
-        yield
-    except VimeError:
-        raise
-    except causes as error:
-        raise InvalidSettings(f"{what}: {str(error).rstrip('.')}.") from error
 
 
 def _bonus_settings(config: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -239,30 +212,6 @@ def _noise(settings: Mapping[str, Any], env: VecEnv) -> ActionNoise:
     shape = env.action_space.shape or ()
     mean, sigma = np.zeros(shape), np.full(shape, float(settings["sigma"]))
     return NormalActionNoise(mean, sigma) if settings["kind"] == "normal" else OrnsteinUhlenbeckActionNoise(mean, sigma)
-
-
-def _check_spaces(config: RunConfig, recipe: Recipe, env: VecEnv) -> None:
-    kind = type(env.action_space).__name__
-    if kind not in recipe.actions:
-        able = [name for name, other in ALGORITHMS.items() if kind in other.actions]
-        advice = f"These serve it: {', '.join(able)}." if able else "No algorithm here serves it: wrap the task."
-        raise UnsupportedSpace(
-            f"{config.algorithm} serves {' and '.join(recipe.actions)} actions, and {config.task!r} wants {kind}. "
-            f"{advice}"
-        )
-    if isinstance(env.action_space, spaces.Box) and not env.action_space.is_bounded():
-        raise UnsupportedSpace(
-            f"The actions of {config.task!r} have no finite bounds. Wrap the task in gymnasium.wrappers.RescaleAction."
-        )
-    served = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-    space = env.observation_space
-    for part in space.values() if isinstance(space, spaces.Dict) else [space]:
-        if not isinstance(part, served):
-            kind = type(part).__name__ + (" in a Dict" if part is not space else "")
-            raise UnsupportedSpace(
-                f"The observations of {config.task!r} are of the kind {kind}, which no algorithm here reads. "
-                "Wrap the task in gymnasium.wrappers.FlattenObservation."
-            )
 
 
 def _policy(recipe: Recipe, space: spaces.Space) -> str:

@@ -1,10 +1,16 @@
 """The tasks that can be trained on: ours, and every other that Gymnasium knows. Importing it does not import torch."""
 
 import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import gymnasium
+from gymnasium import spaces
 
 import envs  # registers vime/...
+from agents.names import ALGORITHMS
+from vime.errors import InvalidSettings, UnknownName, UnsupportedSpace, VimeError, nearest
 
 
 def tasks() -> dict[str, str]:
@@ -29,8 +35,6 @@ def check_task(name: str) -> str:
     Raises:
         UnknownName: it would not; the nearest known task is suggested.
     """
-    from vime.errors import UnknownName, nearest
-
     module, colon, task = name.rpartition(":")
     if colon:
         try:
@@ -51,3 +55,61 @@ def check_task(name: str) -> str:
 def backend(name: str) -> str:
     """Returns what steps the copies of the task `name`: `envpool` all at once, else `gymnasium` one by one."""
     return "envpool" if envs.pooled(name) else "gymnasium"
+
+
+@contextmanager
+def refusals(what: str, *causes: type[Exception]) -> Iterator[None]:
+    """Says in our words what another library refuses."""
+    try:
+        yield
+    except VimeError:
+        raise
+    except causes as error:
+        raise InvalidSettings(f"{what}: {str(error).rstrip('.')}.") from error
+
+
+def building(task: str, settings: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Says in our words why a task cannot be built."""
+    told = f" with {dict(settings)}" if settings else ""
+    causes = (TypeError, ValueError, ImportError, gymnasium.error.Error)
+    return refusals(f"The task {task!r} cannot be built{told}", *causes)
+
+
+def make_environment(task: str, settings: Mapping[str, Any]) -> gymnasium.Env:
+    """Returns one copy of the task, with nothing around it.
+
+    Raises:
+        UnknownName: no such task.
+        InvalidSettings: the task refuses `settings`, or wants a package that is not installed.
+    """
+    with building(task, settings):
+        return gymnasium.make(check_task(task), **settings)
+
+
+def check_spaces(task: str, algorithm: str, observation_space: gymnasium.Space, action_space: gymnasium.Space) -> None:
+    """Does nothing if the algorithm can serve the spaces of the task.
+
+    Raises:
+        UnsupportedSpace: it cannot; those that can are named.
+    """
+    served = ALGORITHMS[algorithm].actions
+    kind = type(action_space).__name__
+    if kind not in served:
+        able = [name for name, other in ALGORITHMS.items() if kind in other.actions]
+        advice = f"These serve it: {', '.join(able)}." if able else "No algorithm here serves it: wrap the task."
+        raise UnsupportedSpace(
+            f"{algorithm} serves {' and '.join(served)} actions, and {task!r} wants {kind}. {advice}"
+        )
+    if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
+        raise UnsupportedSpace(
+            f"The actions of {task!r} have no finite bounds. Wrap the task in gymnasium.wrappers.RescaleAction."
+        )
+    read = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    inside = isinstance(observation_space, spaces.Dict)
+    for part in observation_space.values() if inside else [observation_space]:  # type: ignore[union-attr]
+        if not isinstance(part, read):
+            kind = type(part).__name__ + (" in a Dict" if inside else "")
+            raise UnsupportedSpace(
+                f"The observations of {task!r} are of the kind {kind}, which no algorithm here reads. "
+                "Wrap the task in gymnasium.wrappers.FlattenObservation."
+            )

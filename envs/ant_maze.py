@@ -55,7 +55,7 @@ class AntMaze(MazeTask):
     motors have 30 N m instead of 150, with which random torques throw the ant on its back.
     """
 
-    metadata: dict[str, Any] = MazeTask.metadata | {"render_fps": 20}  # noqa: RUF012 - as Gymnasium has it
+    metadata: dict[str, Any] = MazeTask.metadata | {"render_fps": 20}
     BODY, CELL, NEAR, SCATTER = "AntMaze", ANT_CELL, 1.35, 0.3
     MAPS: ClassVar[Mapping[str, int]] = ANT_HORIZONS
 

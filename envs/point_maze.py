@@ -61,7 +61,7 @@ class PointMaze(MazeTask):
     observation, for it never moves; the episode ends there.
     """
 
-    metadata: dict[str, Any] = MazeTask.metadata | {"render_fps": 100}  # noqa: RUF012 - as Gymnasium has it
+    metadata: dict[str, Any] = MazeTask.metadata | {"render_fps": 100}
     BODY, NEAR, SCATTER = "PointMaze", 0.45, 0.25
     MAPS: ClassVar[Mapping[str, int]] = {name: maze.horizon for name, maze in MAZES.items()}
 

@@ -11,6 +11,7 @@ from agents.config import RunConfig
 from agents.folder import STUDY_FILE, contents, write_atomically
 from agents.names import ALGORITHMS
 from agents.suites import SUITES
+from agents.tasks import check_spaces, make_environment
 from vime.errors import InvalidSettings, RunConflict, nearest
 
 RUNS = "runs"
@@ -95,14 +96,20 @@ class Study:
         """Returns itself, if every run could start.
 
         Raises:
-            VimeError: a name is unknown or a number out of range.
+            VimeError: a name is unknown, a number out of range, or an algorithm cannot serve its task.
         """
         for task, names in self.controls.items():
             if self.configured(task).algorithm in names and CONTROL in self.bonuses:
                 twice = self.configured(task).algorithm
                 raise InvalidSettings(f"{twice!r} without a bonus runs on {task!r} anyway; it is no further control.")
+        served: set[tuple[str, str]] = set()
         for config in replace(self, seeds=(min(self.seeds), max(self.seeds))).runs():
             config.check()
+            if (pair := (config.task, config.algorithm)) not in served:
+                served.add(pair)
+                env = make_environment(config.task, config.task_settings)
+                check_spaces(*pair, env.observation_space, env.action_space)
+                env.close()
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -180,9 +180,9 @@ def test_a_comparison_prints_json(tmp_path: Path) -> None:
 
 
 def test_a_study_whose_runs_fail_is_no_success(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = ["--tasks", "CartPole-v1", "--bonuses", "none", "--seeds", "1", "--algorithm", "sac", "--steps", "100"]
+    words = ["--tasks", "CartPole-v1", "--bonuses", "none", "--seeds", "1", "--environments", "1", "--steps", "100"]
     with pytest.raises(SystemExit, match="1 runs failed"):
-        main(["compare", *words, "--out", str(tmp_path)])
+        main(["compare", *words, "--algorithm-settings", "n_steps=1", "--out", str(tmp_path)])
 
 
 @pytest.mark.parametrize(("words", "said"), [(["explore"], "goes on"), (["transfer", "x"], "begins anew")])

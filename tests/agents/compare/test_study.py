@@ -12,7 +12,7 @@ from agents.config import RunConfig
 from agents.folder import RunFolder
 from agents.names import BONUSES
 from agents.suites import SUITES, Suite
-from vime import InvalidSettings, RunConflict, UnknownName
+from vime import InvalidSettings, RunConflict, UnknownName, UnsupportedSpace
 
 TASK = "vime/SparseMountainCar-v0"
 
@@ -191,6 +191,18 @@ def test_a_control_has_a_folder_of_its_own(mixed: Study, tmp_path: Path) -> None
     assert tmp_path / "runs" / "vime-SparseMountainCar-v0" / "none-a2c" / "seed-0" in folders
     other = replace(mixed, base=replace(mixed.base, algorithm="trpo"))  # that of the grid is no part of the name
     assert other.folder(tmp_path, other.runs()[0]) == folders[0]
+
+
+def test_an_algorithm_that_cannot_serve_a_task_is_refused_before_anything_runs(study: Study) -> None:
+    assert replace(study, tasks=("CartPole-v1",)).check()
+    with pytest.raises(UnsupportedSpace, match=r"sac serves Box actions, and 'CartPole-v1' wants Discrete.*dqn"):
+        replace(study, tasks=("CartPole-v1",), base=RunConfig(task="CartPole-v1", algorithm="sac")).check()
+
+
+def test_a_task_that_refuses_its_settings_is_refused_before_anything_runs(study: Study) -> None:
+    base = RunConfig(task="CartPole-v1", task_settings={"colour": "red"})
+    with pytest.raises(InvalidSettings, match=r"'CartPole-v1' cannot be built with .*colour"):
+        replace(study, tasks=("CartPole-v1",), base=base).check()
 
 
 def test_a_control_that_runs_anyway_is_refused(study: Study) -> None:
