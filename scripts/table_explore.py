@@ -3,6 +3,7 @@
     python scripts/table_explore.py car          # 20 seeds, the kinds of models and measures, and chance
     python scripts/table_explore.py chain        # the stochastic chain, 20 seeds
     python scripts/table_explore.py maze         # states covered of a point maze, beside bonuses and chance
+    python scripts/table_explore.py ant          # regions that a four-legged body sees of a maze, beside chance
     python scripts/table_explore.py transfer     # rewards that came after the exploration
 
 What is measured already stands in results/explore/ and is not run again.
@@ -27,8 +28,10 @@ from agents.planning.recording import Recording
 from agents.planning.settings import PlannerSettings
 from agents.planning.transfer import transfer
 from agents.table import Table
+from envs.mazes import ANT_CELL, MAZES, WALL
 
 CAR, CHAIN, MAZE = "MountainCarContinuous-v0", "vime/StochasticChain-v0", "vime/PointMazeMedium-v0"
+ANT = "vime/AntMazeUMaze-v0"
 BUDGET = 300
 """Steps within which the flag is to be found."""
 CURIOUS = 60_000
@@ -55,13 +58,13 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 class Arguments:
     """What is measured."""
 
-    what: Positional[Literal["car", "chain", "maze", "transfer"]]
+    what: Positional[Literal["car", "chain", "maze", "ant", "transfer"]]
     seeds: int = 20
     """Of the first way; the others take at most ten."""
     ways: tuple[str, ...] = tuple(WAYS)
     """Which ways of the car."""
     steps: int = 3_000
-    """Of a maze, or before a reward."""
+    """In a maze, or before a reward; 20,000 for the ant."""
     goals: tuple[str, ...] = ("cart-pole", "acrobot")
     """Rewards that come later."""
     out: Path = Path("results/explore")
@@ -256,6 +259,48 @@ def maze(arguments: Arguments) -> None:
     table.summary("summary", summary)
 
 
+def walked(seed: int, steps: int, model: str) -> dict[str, Any]:
+    """Returns at which step a walker first stood in each cell of its maze; it stops when it has seen all."""
+    free = sum(cell != WALL for row in MAZES["UMaze"].cells for cell in row)
+    first: dict[str, int] = {}
+    counts: list[int] = []
+    states = States(ANT, gymnasium.make(ANT).observation_space)
+
+    def enough(recording: Recording) -> bool:
+        for obs in (recording.obs[-1], recording.next_obs[-1]):
+            place = np.asarray(obs[:2]) / ANT_CELL
+            row, column = (int(number) for number in (2.5 - place[1], 2.5 + place[0]))
+            first.setdefault(f"{row},{column}", len(recording) - 1)
+            counts.append(states.add(obs))
+        return len(first) == free
+
+    settings = {} if model == "random" else {"hidden": [200, 200], "noise_floor": 0.3}
+    agents.explore(
+        ANT, steps, seed=seed, model=model, model_settings=settings, planner=PlannerSettings(horizon=15, execute=3),
+        warm_up=250, fit_every=50, updates=100, stop=enough,
+    )  # fmt: skip
+    complete = max(first.values()) if len(first) == free else None
+    return {"regions": len(first), "of": free, "first": first, "complete": complete, "states": counts[-1]}
+
+
+def ant(arguments: Arguments) -> None:
+    """Measures how many cells of its maze a four-legged body sees when nothing is paid."""
+    question = f"How many of the seven cells of {ANT} are seen in {arguments.steps:,} steps without a reward?"
+    table = Table(arguments.out / "ant.json", question)
+    summary = {}
+    for way, model in (("planning", "ensemble"), ("random", "random")):
+        rows = [
+            table.row(
+                {"way": way, "seed": seed, "steps": arguments.steps},
+                lambda model=model, seed=seed: walked(seed, arguments.steps, model),
+            )
+            for seed in range(arguments.seeds)
+        ]
+        names = ("regions", "complete", "states", "cpu_seconds")
+        summary[way] = {name: [row[name] for row in rows] for name in names}
+    table.summary("summary", summary)
+
+
 _AHEAD = PlannerSettings(horizon=30, candidates=100, colour=1.0, execute=2)
 GOALS: Mapping[str, tuple[str, rewards.Reward, int, PlannerSettings]] = {
     "cart-pole": ("vime/SparseCartPoleSwingup-v0", rewards.upright, 500, _AHEAD),
@@ -321,4 +366,4 @@ def later(arguments: Arguments) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     chosen = tyro.cli(Arguments, description=__doc__)
-    {"car": car, "chain": chain, "maze": maze, "transfer": later}[chosen.what](chosen)
+    {"car": car, "chain": chain, "maze": maze, "ant": ant, "transfer": later}[chosen.what](chosen)

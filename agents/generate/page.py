@@ -18,6 +18,7 @@ from agents.generate.wording import command, sentence
 from generative import Dataset, Model
 
 PAGE_FILE = "report.html"
+SIDE_BY_SIDE = "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,30rem),1fr));column-gap:1rem"
 FIGURES_FILE = "evaluation.json"
 BESIDE = ("training", "out")  # what of the figures the table leaves out
 
@@ -56,7 +57,8 @@ def html(run: ModelRun, told: Mapping[str, Any], found: Sequence[Picture], out: 
         f"<title>{escape(run.model)} of {escape(run.data)}</title><style>{style}</style></head><body><main>"
         f"<header><p class='brand'>vime <span>generate</span></p><h1>{escape(run.model)} of {escape(run.data)}</h1>"
         f"<p class='facts'>{escape(recipe.summary)}</p><p class='headline'>{escape(sentence(told))}</p></header>"
-        f"{shown}<section><h2>Figures</h2><div class='wide'><table class='figures'><tbody>{rows}</tbody></table></div>"
+        f"<div style='{SIDE_BY_SIDE}'>{shown}</div>"
+        f"<section><h2>Figures</h2><div class='wide'><table class='figures'><tbody>{rows}</tbody></table></div>"
         f"</section><section><h2>Again</h2><div class='command'><code>{escape(command(run, out))}</code></div>"
         f"<details><summary>All settings</summary><pre>{settings}</pre></details></section></main></body></html>\n"
     )
