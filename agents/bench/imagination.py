@@ -52,10 +52,11 @@ def imagination(rounds: int = 5, peer: str | None = None) -> dict[str, Any]:
         peer: interpreter of an environment in which `mbrl-lib` 0.2.0 is installed.
 
     Returns:
-        `transitions_per_second_fp32` and `transitions_per_second_bf16`; `peer_ratio`, `peer_ratio_bf16`, `plan_ratio`
-        and `epoch_ratio`: how many times as fast as the peer (None without one); `plan_seconds` and `epoch_seconds` at
-        the peer's sizes; `default_plan_ms` by task: one action of our own planner; `hardware_bf16`: whether the
-        processor multiplies bfloat16 itself. Where it does not, bfloat16 is slower, and never chosen.
+        `transitions_per_second_fp32` and `transitions_per_second_bf16`; `peer_ratio`, `peer_ratio_bf16`, `plan_ratio`,
+        `plan_ratio_bf16` and `epoch_ratio`: how many times as fast as the peer, which computes in fp32 (None without
+        one); `plan_seconds`, `plan_seconds_bf16` and `epoch_seconds` at its sizes; `default_plan_ms` by task: one
+        action of our own planner; `hardware_bf16`: whether the processor multiplies bfloat16 itself. Where it does not,
+        bfloat16 is slower, and never chosen.
 
     Raises:
         InvalidSettings: there is nothing to measure, or the peer's interpreter does not run it.
@@ -69,7 +70,7 @@ def imagination(rounds: int = 5, peer: str | None = None) -> dict[str, Any]:
     try:
         for turn in range(rounds + 1):
             for name, task in measured.items():
-                if name in ("plan", "step_bf16") and turn > max(rounds // PAUSE, 1):
+                if name in ("plan", "plan_bf16", "step_bf16") and turn > max(rounds // PAUSE, 1):
                     continue
                 theirs = side.ask(name) if side is not None and name in _Peer.KNOWN else None
                 start = time.process_time()
@@ -97,9 +98,11 @@ def _figures(seconds: Mapping[str, float], rounds: int) -> dict[str, Any]:
         "peer_ratio": ratio("step", "peer_step"),
         "peer_ratio_bf16": ratio("step_bf16", "peer_step"),
         "plan_ratio": ratio("plan", "peer_plan"),
+        "plan_ratio_bf16": ratio("plan_bf16", "peer_plan"),
         "epoch_ratio": ratio("epoch", "peer_epoch"),
         "peer_transitions_per_second": rows / seconds["peer_step"] if "peer_step" in seconds else None,
         "plan_seconds": seconds["plan"],
+        "plan_seconds_bf16": seconds["plan_bf16"],
         "epoch_seconds": seconds["epoch"],
         "default_plan_ms": {task: 1000 * seconds[f"default_{task}"] for task in TASKS},
         "hardware_bf16": has_bfloat16("cpu"),
@@ -144,6 +147,7 @@ def _ours() -> dict[str, Callable[[], object]]:
         "step": lambda: step(members),
         "step_bf16": lambda: step(halves),
         "plan": lambda: _their_plan(members, actions, draw),
+        "plan_bf16": lambda: _their_plan(halves, actions, draw),
         "epoch": _epoch(features, actions, hidden),
     }
 
