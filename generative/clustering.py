@@ -45,8 +45,6 @@ class ClusteringSettings:
     """Weight of the two entropies."""
     evenness: float = 4.0
     """Weight of the entropy over all data beside that of each datum."""
-    naming: float = 1.0
-    """Weight of the labels, once the outputs have names."""
     optimiser: Optimiser = field(default_factory=lambda: Optimiser(rate=2e-3, decay="linear", decay_from=0.5))
     """Of all parameters."""
 
@@ -56,8 +54,8 @@ class ClusteringSettings:
                 f"`classes` must be 2 at least, `hidden` positive and `bank` above {NEIGHBOUR}; got {self.classes}, "
                 f"{self.hidden}, {self.bank}."
             )
-        if min(self.radius, self.probe, self.information, self.evenness, self.naming) < 0:
-            raise InvalidSettings("`radius`, `probe`, `information`, `evenness` and `naming` must not be negative.")
+        if min(self.radius, self.probe, self.information, self.evenness) < 0:
+            raise InvalidSettings("`radius`, `probe`, `information` and `evenness` must not be negative.")
 
 
 class Clustering(Model):
@@ -76,7 +74,6 @@ class Clustering(Model):
     Settings: ClassVar[type] = ClusteringSettings
     settings: ClusteringSettings
     bank: Tensor
-    named: Tensor
 
     def __init__(self, shape: Sequence[int], settings: ClusteringSettings | None = None, *, seed: int = 0) -> None:
         s = settings or ClusteringSettings()
@@ -92,7 +89,6 @@ class Clustering(Model):
                 self.head.weight, 0, 0.1 * s.hidden[-1] ** -0.5
             )  # no datum is sorted before it is looked at
         self.register_buffer("bank", torch.zeros(s.bank, size))
-        self.register_buffer("named", torch.zeros(()))
 
     @torch.no_grad()
     def initialise(self, batch: Batch, generator: torch.Generator) -> None:
@@ -115,12 +111,7 @@ class Clustering(Model):
         change = self.worst(x, logits.detach(), generator)
         swayed = divergence(logits.detach(), self.logits(x + change))
         loss = swayed + s.information * (doubt - s.evenness * spread)
-        terms = {"swayed": swayed, "doubt": doubt, "spread": spread}
-        if batch.labelled is not None and batch.labelled.label is not None:
-            naming = F.cross_entropy(self.logits(batch.labelled.x), batch.labelled.label)
-            loss = loss + s.naming * self.named * naming
-            terms["naming"] = naming
-        return {"loss": loss, **terms}
+        return {"loss": loss, "swayed": swayed, "doubt": doubt, "spread": spread}
 
     def worst(
         self, x: Float[Tensor, "n d"], logits: Float[Tensor, "n k"], generator: torch.Generator
@@ -151,7 +142,7 @@ class Clustering(Model):
 
     @torch.no_grad()
     def name_clusters(self, x: Float[Tensor, "n *shape"], label: Int[Tensor, " n"]) -> None:
-        """Puts the outputs in the order of the classes, by labelled data; from now on labels count in the cost."""
+        """Puts the outputs in the order of the classes, by labelled data."""
         from scipy.optimize import linear_sum_assignment
 
         votes = torch.zeros(self.settings.classes, self.settings.classes)
@@ -159,7 +150,6 @@ class Clustering(Model):
         order = torch.as_tensor(linear_sum_assignment(-votes.numpy())[1], device=self.device)
         self.head.weight.copy_(self.head.weight[order].clone())
         self.head.bias.copy_(self.head.bias[order].clone())
-        self.named.fill_(1)
 
 
 def entropy(p: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:

@@ -1,14 +1,18 @@
-"""From a handful of labels to a classifier: sort without them, name what was found by them, then let them count.
+"""From a handful of labels to a classifier: sort without them, several times over, and name what was found by them.
 
-With 20 labels the classifier of `semi_supervised` locks in to wrong names; here they come when there are clusters.
+With 20 labels the classifier of `semi_supervised` locks in to wrong names; here they come when there are clusters. Each
+sorting has its own mistakes, two classes in one cluster among them, which the others outvote.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from generative.clustering import Clustering, ClusteringSettings
 from generative.data import Dataset, Split
@@ -20,14 +24,70 @@ from generative.training import FitSettings
 
 @dataclass(frozen=True, kw_only=True)
 class FewLabels:
-    """What `learn_few_labels` found."""
+    """A classifier of several sortings, whose outputs have the names of classes."""
 
-    model: Clustering
-    """The classifier."""
-    unsettled: tuple[float, ...]
-    """Of each beginning, in nats: how much the worst change sways it, and its doubt. The least was gone on with."""
-    chosen: int
-    """Which one that was."""
+    members: tuple[Clustering, ...]
+    """The sortings."""
+
+    @torch.no_grad()
+    def probabilities(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n k"]:
+        """Returns the probability of each class, the mean over the members."""
+        return torch.stack([member.probabilities(x) for member in self.members]).mean(0)
+
+    @torch.no_grad()
+    def classes(self, x: Float[Tensor, "n *shape"]) -> Int[Tensor, " n"]:
+        """Returns the likeliest class of each datum."""
+        return self.probabilities(x).argmax(1)
+
+
+def sort(
+    data: Dataset,
+    fitting: FitSettings,
+    settings: ClusteringSettings | None = None,
+    *,
+    members: int = 5,
+    log: Log | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> tuple[Clustering, ...]:
+    """Returns sortings of the training data, each trained from a start of its own; no label is looked at.
+
+    Args:
+        data: see `Dataset`.
+        fitting: of each sorting; its `seed` decides all.
+        settings: of each sorting.
+        members: how many.
+        log: as of `fit`.
+        folder: where to keep checkpoints; as with `fit`, what was killed goes on.
+
+    Raises:
+        InvalidSettings: there are no `members`.
+    """
+    if members < 1:
+        raise InvalidSettings(f"`members` must be 1 at least; got {members}.")
+    blind = replace(data, train=Split(x=data.train.x), labelled=None)
+    found = []
+    for i in range(members):
+        seed = child(fitting.seed, f"sorting {i}")
+        model = Clustering(data.shape, settings, seed=seed)
+        place = None if folder is None else Path(folder) / f"sorting-{i}"
+        fit(model, blind, replace(fitting, seed=seed), log=log, folder=place)
+        found.append(model.eval())
+    return tuple(found)
+
+
+def name(sortings: Sequence[Clustering], data: Dataset) -> FewLabels:
+    """Returns the sortings as a classifier, their outputs named by the few training data that show a label.
+
+    Raises:
+        InvalidData: no training datum shows its label, or all do.
+    """
+    if data.labelled is None or data.train.label is None:
+        raise InvalidData(f"{data.name} hides no labels: use `with_labels`.")
+    x, label = data.values(data.train.x[data.labelled], torch.Generator()), data.train.label[data.labelled]
+    members = tuple(deepcopy(sorting).eval() for sorting in sortings)
+    for member in members:
+        member.name_clusters(x.to(member.device), label)
+    return FewLabels(members=members)
 
 
 def learn_few_labels(
@@ -35,47 +95,25 @@ def learn_few_labels(
     fitting: FitSettings,
     settings: ClusteringSettings | None = None,
     *,
-    restarts: int = 1,
-    before: float = 0.9,
+    members: int = 5,
     log: Log | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> FewLabels:
-    """Returns a classifier trained on data of which a few show their label.
+    """Returns a classifier trained on data of which a few show their label: `sort`, then `name`.
 
     Args:
         data: see `Dataset.with_labels`.
-        fitting: of one training; its `seed` decides all.
-        settings: of the classifier.
-        restarts: beginnings without labels, of which the most settled one goes on; labels play no part in the choice.
-        before: share of the steps that each beginning takes.
+        fitting: of each sorting; its `seed` decides all.
+        settings: of each sorting.
+        members: how many sortings give their opinion.
         log: as of `fit`.
-        folder: where to keep checkpoints; as with `fit`, what was killed goes on. Beginnings know of no labels, so
-            other numbers of labels of the same data may share it.
+        folder: where to keep checkpoints. Sortings know of no labels, so that other labels of the same data may share
+            it.
 
     Raises:
         InvalidData: no training datum shows its label, or all do.
-        InvalidSettings: `restarts` or `before` is out of range.
+        InvalidSettings: there are no `members`.
     """
-    if data.labelled is None or data.train.label is None:
+    if data.labelled is None:
         raise InvalidData(f"{data.name} hides no labels: use `with_labels`.")
-    if restarts < 1 or not 0 < before < 1:
-        raise InvalidSettings(f"`restarts` must be 1 at least and `before` in (0, 1); got {restarts}, {before}.")
-    first = max(1, int(before * fitting.steps))
-    blind = replace(data, train=Split(x=data.train.x), labelled=None)
-    found: list[tuple[Clustering, Mapping[str, float]]] = []
-    for restart in range(restarts):
-        model = Clustering(data.shape, settings, seed=child(fitting.seed, f"beginning {restart}"))
-        last = fit(model, blind, replace(fitting, steps=first), log=log, folder=_inside(folder, f"beginning-{restart}"))
-        found.append((model, last))
-    unsettled = tuple(last["swayed"] + last["doubt"] for _, last in found)
-    chosen = min(range(restarts), key=lambda i: unsettled[i])
-    model = found[chosen][0]
-    rows = data.labelled
-    model.name_clusters(data.values(data.train.x[rows], torch.Generator()), data.train.label[rows])
-    rest = replace(fitting, steps=max(1, fitting.steps - first))
-    fit(model, data, rest, log=log, folder=_inside(folder, f"named-{len(rows)}"))
-    return FewLabels(model=model, unsettled=unsettled, chosen=chosen)
-
-
-def _inside(folder: str | os.PathLike[str] | None, name: str) -> Path | None:
-    return None if folder is None else Path(folder) / name
+    return name(sort(data, fitting, settings, members=members, log=log, folder=folder), data)

@@ -1,6 +1,5 @@
 """Sorting without labels, naming by a few, and the way from one to the other."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from generative import Dataset, InvalidData, InvalidSettings, load, save
 from generative.clustering import Clustering, ClusteringSettings, divergence, entropy
 from generative.data import Minibatches
-from generative.few_labels import learn_few_labels
+from generative.few_labels import FewLabels, learn_few_labels, name, sort
 from generative.optimiser import Optimiser
 from tests.generative.small import generator, settings
 
@@ -64,20 +63,6 @@ def test_outputs_are_put_in_the_order_of_the_classes(digits: Dataset) -> None:
     names = torch.randperm(10, generator=generator())
     model.name_clusters(x, names[before])
     assert torch.equal(model.clusters(x), names[before])
-    assert model.named == 1
-
-
-def test_labels_count_only_once_the_outputs_have_names(digits: Dataset) -> None:
-    model, _ = started(digits)
-    batch = Minibatches(digits.with_labels(2, 0), 50, seed=0).next(generator(), torch.zeros(()))
-
-    def cost() -> float:
-        terms = model.losses(batch, "model", generator())
-        return float((terms["loss"] - terms["swayed"] - 0.1 * (terms["doubt"] - 4 * terms["spread"])).detach())
-
-    assert cost() == pytest.approx(0, abs=1e-5)
-    model.named.fill_(1)
-    assert cost() == pytest.approx(math.log(10), rel=0.2)
 
 
 def test_it_is_saved_exactly(digits: Dataset, tmp_path: Path) -> None:
@@ -93,18 +78,50 @@ def test_it_is_saved_exactly(digits: Dataset, tmp_path: Path) -> None:
 def test_data_without_hidden_labels_are_refused(digits: Dataset) -> None:
     with pytest.raises(InvalidData, match="hides no labels"):
         learn_few_labels(digits, settings(10), SMALL)
-    with pytest.raises(InvalidSettings, match="`restarts`"):
-        learn_few_labels(digits.with_labels(2, 0), settings(10), SMALL, restarts=0)
+    with pytest.raises(InvalidSettings, match="`members`"):
+        learn_few_labels(digits.with_labels(2, 0), settings(10), SMALL, members=0)
+
+
+def test_members_outvote_the_one_that_is_wrong(digits: Dataset) -> None:
+    x = torch.rand(40, *digits.shape, generator=generator())
+    right, wrong = torch.eye(10)[torch.arange(40) % 10], torch.eye(10)[(torch.arange(40) + 1) % 10]
+
+    def sure(opinion: torch.Tensor) -> Clustering:
+        member = Clustering(digits.shape, SMALL)
+        member.probabilities = lambda x: opinion  # type: ignore[method-assign]
+        return member
+
+    ensemble = FewLabels(members=(sure(right), sure(wrong), sure(right)))
+    torch.testing.assert_close(ensemble.probabilities(x), (2 * right + wrong) / 3)
+    assert torch.equal(ensemble.classes(x), torch.arange(40) % 10)
+
+
+def test_naming_leaves_the_sortings_as_they_are(digits: Dataset) -> None:
+    sortings = sort(digits, settings(3, initial_examples=100), SMALL, members=2)
+    before = [member.head.weight.detach().clone() for member in sortings]
+    assert not torch.equal(*before)
+    named = name(sortings, digits.with_labels(2, 0))
+    assert all(torch.equal(member.head.weight, was) for member, was in zip(sortings, before, strict=True))
+    assert all(
+        torch.equal(member.head.weight.sort(0).values, was.sort(0).values)
+        for member, was in zip(named.members, before, strict=True)
+    )
+
+
+def test_sortings_look_at_no_label(digits: Dataset) -> None:
+    others = replace(digits, train=replace(digits.train, label=digits.train.label.flip(0)))  # type: ignore[union-attr]
+    one, two = (sort(data, settings(3, initial_examples=100), SMALL, members=1)[0] for data in (digits, others))
+    assert torch.equal(one.head.weight, two.head.weight)
 
 
 @pytest.mark.slow
 def test_twenty_labels_do_for_the_digits(digits: Dataset, tmp_path: Path) -> None:
     data = digits.with_labels(2, seed=0)
     fitting = settings(600, batch_size=100, average=None, initial_examples=500)
-    found = learn_few_labels(data, fitting, replace(SMALL, bank=500), restarts=2, folder=tmp_path)
-    assert found.unsettled[found.chosen] == min(found.unsettled)
+    found = learn_few_labels(data, fitting, replace(SMALL, bank=500), members=3, folder=tmp_path)
     x = data.examples("test", generator())
-    wrong = float((found.model.clusters(x) != data.test.label).float().mean())
-    assert wrong < 0.35
-    again = learn_few_labels(data, fitting, replace(SMALL, bank=500), restarts=2, folder=tmp_path)  # all of it is there
-    assert torch.equal(again.model.clusters(x), found.model.clusters(x))
+    wrong = float((found.classes(x) != data.test.label).float().mean())
+    alone = [float((member.clusters(x) != data.test.label).float().mean()) for member in found.members]
+    assert wrong < min(0.35, sum(alone) / len(alone))
+    again = learn_few_labels(data, fitting, replace(SMALL, bank=500), members=3, folder=tmp_path)  # all of it is there
+    assert torch.equal(again.classes(x), found.classes(x))
