@@ -4,7 +4,7 @@ Clusters are named by digits one to one as well as can be (Hungarian), with the 
 no run is chosen. Killed and started again it goes on where it was.
 
     python scripts/table_infogan.py --data-dir DIR --device cuda                     # the paper's sizes
-    python scripts/table_infogan.py --data-dir DIR --channels 32 --hidden 512 --steps 6000      # half as wide, on a CPU
+    python scripts/table_infogan.py --data-dir DIR --channels 32 --hidden 512 --steps 5000      # half as wide, on a CPU
 """
 
 import math
