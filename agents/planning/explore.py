@@ -175,6 +175,15 @@ class _Run:
     def _claim(self, out: Path) -> None:
         """Takes the folder, and goes on from what is in it."""
         out.mkdir(parents=True, exist_ok=True)
+        self._lock = hold(out)
+        try:
+            self._take_over(out)
+        except BaseException:
+            if self._lock is not None:
+                self._lock.close()
+            raise
+
+    def _take_over(self, out: Path) -> None:
         path, mine = out / CONFIG, self.config.to_json()
         if path.exists():
             found = read_object(path)
@@ -190,7 +199,6 @@ class _Run:
             mine["steps"] = max(mine["steps"], there["steps"])  # what was explored stays, however few are asked for now
         elif {file.name for file in out.iterdir()} - {".lock"}:
             raise RunConflict(f"{out} holds something else than an exploration. Choose another folder.")
-        self._lock = hold(out)
         write_json(path, mine)
         if (out / CHECKPOINT).exists():
             self._resume(read_checkpoint(out / CHECKPOINT), out)
