@@ -16,8 +16,9 @@ from typing import Any
 import torch
 import tyro
 
+from agents.generate.pictures import grid
 from agents.table import Table
-from generative import FitSettings, fit, load_data
+from generative import FitSettings, fit, load, load_data
 from generative.infogan import InfoGAN, InfoGANSettings
 from generative.metrics import clustering_error, mutual_information
 from generative.optimiser import Optimiser
@@ -74,6 +75,15 @@ def directions(model: InfoGAN) -> dict[str, Any]:
     return found
 
 
+def traversals(model: InfoGAN) -> bytes:
+    """Returns a picture in which only one code changes along a row: 4 rows the class, 3 rows each continuous code."""
+    generator = torch.Generator(model.device).manual_seed(1)
+    values = torch.linspace(*EXTREMES, 10).tolist()
+    rows = [model.traverse(0, range(10), 4, generator)]
+    rows += [model.traverse(code, values, 3, generator) for code in range(1, 1 + model.settings.continuous)]
+    return grid(torch.cat(rows).flatten(0, 1), 10)
+
+
 def main() -> None:
     """Measures every seed, and writes the table."""
     arguments = tyro.cli(Arguments, description=__doc__)
@@ -90,6 +100,9 @@ def main() -> None:
         }
 
     sizes = {name: getattr(arguments, name) for name in SIZES}
+
+    def folder(seed: int) -> Path:
+        return arguments.runs / "-".join(map(str, (*sizes.values(), seed)))
 
     def measure(seed: int) -> dict[str, Any]:
         discriminator, generator = (
@@ -115,7 +128,7 @@ def main() -> None:
             evaluate=assess,
             log=lambda step, terms: path.append([step, round(terms["clustering_error"], 4)])
             if not step % 500 else None,
-            folder=arguments.runs / "-".join(map(str, (*sizes.values(), seed))),
+            folder=folder(seed),
         )  # fmt: skip
         return {
             **assess(model),
@@ -126,6 +139,9 @@ def main() -> None:
         }
 
     rows = [table.row({**sizes, "seed": seed}, lambda seed=seed: measure(seed)) for seed in range(arguments.seeds)]
+    if (folder(0) / "model.safetensors").is_file():
+        drawn = load(folder(0), name="infogan").eval()
+        arguments.out.with_suffix(".png").write_bytes(traversals(drawn))  # type: ignore[arg-type]
     errors = [row["clustering_error"] for row in rows]
     table.summary(
         "summary",
