@@ -20,7 +20,8 @@ from generative.settings import from_plain, to_plain
 
 HEADER = "generative"  # name of the entry of the header that holds our JSON
 FORMAT = 1
-MODEL_FILE, TRAINING_FILE = "model.safetensors", "training.safetensors"
+SUFFIX = ".safetensors"
+MODEL_FILE, TRAINING_FILE = f"model{SUFFIX}", f"training{SUFFIX}"
 
 M = TypeVar("M", bound=Model)
 
@@ -71,7 +72,7 @@ def describe(model: Model) -> dict[str, Any]:
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
-    """Writes a model's settings and weights to one file; a path without a suffix is a folder."""
+    """Writes a model's settings and weights to one file: `path`, if it ends in .safetensors, else `model.safetensors` in it."""
     write(_file(path), model.state_dict(), {"model": describe(model)})
 
 
@@ -107,4 +108,4 @@ def load(path: str | os.PathLike[str], *, name: str | None = None, device: str =
 
 def _file(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
-    return path if path.suffix else path / MODEL_FILE
+    return path if path.suffix == SUFFIX or path.is_file() else path / MODEL_FILE

@@ -152,6 +152,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize("place", ["rate-0.001", "other.safetensors"])
+def test_a_model_is_found_where_it_was_saved(place: str, digits: Dataset, tmp_path: Path) -> None:
+    model = small("vae", digits)
+    (tmp_path / "rate-0.001").mkdir()
+    checkpoint.save(model, tmp_path / place)
+    assert all(torch.equal(a, b) for a, b in zip(weights(load(tmp_path / place)), weights(model), strict=True))
+
+
 def test_a_crash_while_writing_leaves_the_old_file(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
