@@ -72,7 +72,7 @@ def describe(model: Model) -> dict[str, Any]:
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
-    """Writes a model's settings and weights to one file: `path`, if it ends in .safetensors, else `model.safetensors` in it."""
+    """Writes settings and weights of a model to `path`, if that ends in .safetensors, else to a file in that folder."""
     write(_file(path), model.state_dict(), {"model": describe(model)})
 
 
