@@ -22,6 +22,7 @@ WIDTH = 5.0
 """Inches; at 72 points to the inch this is the width of a phone, so a 10-point letter stays one there."""
 DOTS_PER_INCH = 200
 LEAST_RETURN = 0.1
+SHORT = 14  # letters of a label of which three fit side by side
 GREY = "#5f5f5f"
 COLOURS = ("#0f60a6", "#dc2c0d", "#009260", "#d969ac", "#a88f47", "#1493f5", "#844327", "#4d27c3")
 """The page's palette, told apart by colour-blind readers; the control is grey."""
@@ -80,8 +81,9 @@ def learning_curves(task: str, runs: Runs) -> bytes | None:
         axes.plot([], [], color=GREY, alpha=0.35, linewidth=0.8, label=f"{len(others)} others")
     handles, texts = axes.get_legend_handles_labels()
     order = [*reversed(range(hues)), *range(hues, len(texts))]
+    columns = 3 if max(map(len, texts)) <= SHORT else 2
     figure.legend(
-        [handles[i] for i in order], [texts[i] for i in order], loc="outside lower center", ncols=3, frameon=False
+        [handles[i] for i in order], [texts[i] for i in order], loc="outside lower center", ncols=columns, frameon=False
     )
     return figure_png(figure)
 
