@@ -23,7 +23,7 @@ LEAK = 0.1  # slope of the rectifiers below 0
 
 @dataclass(frozen=True, kw_only=True)
 class InfoGANSettings:
-    """Settings of an InfoGAN; the defaults are the published ones for MNIST, in minibatches of 128."""
+    """Settings of an InfoGAN; the defaults are the published ones for MNIST, in minibatches of 128, but for `noise`."""
 
     latent: int = 62
     """Numbers that nothing is to be read from, uniform between -1 and 1."""
@@ -43,8 +43,9 @@ class InfoGANSettings:
     """Weight of continuous codes beside categorical ones."""
     game: Game = "non-saturating"
     """Which cost the two play for."""
-    noise: float = 0.0
-    """Deviation of the noise added to what discriminator and code reader see."""
+    noise: float = 0.2
+    """Deviation of the noise added to what discriminator and code reader see; as published, 0. Without it the
+    discriminator is soon certain on MNIST, and the classes that are found are none."""
     discriminator: Optimiser = field(default_factory=lambda: Optimiser(rate=2e-4, betas=(0.5, 0.999)))
     """Of the discriminator and the code reader."""
     generator: Optimiser = field(default_factory=lambda: Optimiser(rate=1e-3, betas=(0.5, 0.999)))

@@ -144,8 +144,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "infogan": Recipe(
             summary="classes and directions found without labels (Chen et al. 2016)",
             figures=("clustering_error", "mutual_information", "information"),
-            few=Plan(steps=2500, batch_size=64, settings={"channels": 24, "hidden": 128, "latent": 10, "noise": 0.2}),
-            many=Plan(steps=20_000, settings={"noise": 0.2}),  # without, the discriminator soon is certain
+            few=Plan(steps=2500, batch_size=64, settings={"channels": 24, "hidden": 128, "latent": 10}),
+            many=Plan(steps=20_000),
         ),
         "vae": Recipe(
             summary="variational autoencoder (Kingma and Welling 2014)",

@@ -24,7 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "discriminator": {"rate": 1e-3, "betas": [0.5, 0.99]},
         "generator": {"rate": 1e-3, "betas": [0.5, 0.99]},
     },
-    "infogan": {"latent": 16, "channels": 16, "hidden": 64, "code_hidden": 32},
+    "infogan": {"latent": 16, "channels": 16, "hidden": 64, "code_hidden": 32, "noise": 0.0},
     "lapgan": {
         "channels": 16,
         "dropout": 0.2,
