@@ -32,7 +32,7 @@ test: $(VENV)/installed-dev  ## every test, the slow ones too (15 minutes on 2 c
 	@$(BIN)/python -m pytest -n $(JOBS)
 
 .PHONY: check
-check: lint types  ## style, types and the quick tests (4 minutes on 2 cores)
+check: lint types  ## style, types and the quick tests (3 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
 .PHONY: lint
