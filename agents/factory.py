@@ -25,11 +25,11 @@ from agents.networks import EXTRACTORS, MIN_IMAGE, extractor, is_small_image
 from agents.on_features import OnFeatures
 from agents.pool import Pool
 from agents.recorder import Recorder
-from agents.tasks import backend, building, check_spaces, check_task, make_environment, refusals, tasks
+from agents.tasks import backend, building, check_spaces, check_task, make_environment, refusals
 from vime.errors import InvalidSettings, build_settings, choose, nearest
 from vime.normalise import Scaling
 
-__all__ = ["ALGORITHMS", "algorithm_class", "check_settings", "make_environment", "make_model", "make_task", "tasks"]
+__all__ = ["ALGORITHMS", "algorithm_class", "check_settings", "make_model", "make_task"]
 
 OF_THE_RUN = ("policy", "env", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model", "monitor_wrapper")
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {

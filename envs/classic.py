@@ -28,6 +28,28 @@ def restore_generator(generator: np.random.Generator, state: Any) -> None:
         raise ValueError(f"The saved random state does not fit this environment's generator: {reason}.") from reason
 
 
+def check_horizon(horizon: Any) -> int:
+    """Returns `horizon`.
+
+    Raises:
+        ValueError: it is no positive whole number.
+    """
+    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
+        raise ValueError(f"`horizon` must be a positive whole number of steps; got {horizon!r}.")
+    return horizon
+
+
+def check_render_mode(render_mode: str | None) -> str | None:
+    """Returns `render_mode`.
+
+    Raises:
+        gymnasium.error.UnsupportedMode: it is neither None nor "rgb_array".
+    """
+    if render_mode not in (None, "rgb_array"):
+        raise error.UnsupportedMode(f'`render_mode` must be None or "rgb_array"; got {render_mode!r}.')
+    return render_mode
+
+
 def check_keys(state: Any, keys: tuple[str, ...]) -> None:
     """Does nothing if `state` is a mapping with exactly these keys.
 
@@ -61,12 +83,8 @@ class ClassicEnv(gym.Env[Any, ActType], Generic[ActType]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 - declared so by Gymnasium
 
     def __init__(self, *, horizon: int | None = None, render_mode: str | None = None) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise error.UnsupportedMode(f'`render_mode` must be None or "rgb_array"; got {render_mode!r}.')
-        self.horizon = self.HORIZON if horizon is None else horizon
-        if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
-            raise ValueError(f"`horizon` must be a positive whole number of steps; got {horizon!r}.")
-        self.render_mode = render_mode
+        self.render_mode = check_render_mode(render_mode)
+        self.horizon = check_horizon(self.HORIZON if horizon is None else horizon)
         self.observation_space = copy.deepcopy(self.observation_space)  # a space draws from a generator of its own
         self.action_space = copy.deepcopy(self.action_space)
         self._state: State | None = None

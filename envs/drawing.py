@@ -141,29 +141,42 @@ def _draw_sea(pen: "ImageDraw", obs: np.ndarray, size: int) -> None:
         pen.ellipse([left + column * cell, top + row * cell, left + (column + 1) * cell, top + (row + 1) * cell], _BODY)
 
 
-def _draw_maze(pen: "ImageDraw", obs: np.ndarray, maze: Maze, walker: bool = False) -> None:
-    cell = _OVERSAMPLED * min(WIDTH / maze.columns, HEIGHT / maze.rows)
-    middle = np.array([0.5 * WIDTH * _OVERSAMPLED, 0.5 * HEIGHT * _OVERSAMPLED])
+class _Plan:
+    """A maze from above, filling the picture: walls and goal, and where on it things lie, in sides of a cell."""
 
-    def square(x: float, y: float, half: float) -> list[float]:
-        u, v = middle + cell * np.array([x, -y])
-        return [u - half * cell, v - half * cell, u + half * cell, v + half * cell]
+    def __init__(self, pen: "ImageDraw", maze: Maze) -> None:
+        self.cell = _OVERSAMPLED * min(WIDTH / maze.columns, HEIGHT / maze.rows)
+        for wall in maze.find(WALL):
+            pen.rectangle(self.square(maze.middle(wall), 0.5), fill=_PALE)
+        pen.ellipse(self.square(maze.middle(maze.goal), 0.35), outline=_ACCENT, width=3 * _OVERSAMPLED)
 
-    for wall in maze.find(WALL):
-        pen.rectangle(square(*maze.middle(wall), 0.5), fill=_PALE)
-    pen.ellipse(square(*maze.middle(maze.goal), 0.35), outline=_ACCENT, width=3 * _OVERSAMPLED)
-    place = obs[:2] / ANT_CELL if walker else obs[:2]
-    if walker:  # the legs from above, as they lie where the torso does not tip
-        w, x, y, z = obs[3:7]
-        heading = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
-        for leg in range(4):
-            out = heading + np.pi * (0.25 + 0.5 * leg)
-            ends = [0.28, 0.28, 0.57 * np.cos(obs[8 + 2 * leg])]  # m: hip, thigh and foot
-            turns = [out, out + obs[7 + 2 * leg], out + obs[7 + 2 * leg]]
-            steps = [r * np.array([np.cos(a), np.sin(a)]) / ANT_CELL for r, a in zip(ends, turns, strict=True)]
-            points = place + np.cumsum([np.zeros(2), *steps], axis=0)
-            pen.line([tuple(middle + cell * point * (1, -1)) for point in points], fill=_INK, width=2 * _OVERSAMPLED)
-    pen.ellipse(square(float(place[0]), float(place[1]), 0.25 / ANT_CELL if walker else 0.15), fill=_BODY)
+    def point(self, place: Any) -> tuple[float, float]:
+        """Returns the pixel of a place."""
+        return 0.5 * WIDTH * _OVERSAMPLED + self.cell * place[0], 0.5 * HEIGHT * _OVERSAMPLED - self.cell * place[1]
+
+    def square(self, place: Any, half: float) -> list[float]:
+        """Returns the square about a place."""
+        (u, v), reach = self.point(place), half * self.cell
+        return [u - reach, v - reach, u + reach, v + reach]
+
+
+def _draw_ball(pen: "ImageDraw", obs: np.ndarray, maze: Maze) -> None:
+    pen.ellipse(_Plan(pen, maze).square(obs[:2], 0.15), fill=_BODY)
+
+
+def _draw_ant(pen: "ImageDraw", obs: np.ndarray, maze: Maze) -> None:
+    """The legs from above, as they lie where the torso does not tip."""
+    plan, place = _Plan(pen, maze), obs[:2] / ANT_CELL
+    w, x, y, z = obs[3:7]
+    heading = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    for leg in range(4):
+        out = heading + np.pi * (0.25 + 0.5 * leg)
+        ends = [0.28, 0.28, 0.57 * np.cos(obs[8 + 2 * leg])]  # m: hip, thigh and foot
+        turns = [out, out + obs[7 + 2 * leg], out + obs[7 + 2 * leg]]
+        steps = [r * np.array([np.cos(a), np.sin(a)]) / ANT_CELL for r, a in zip(ends, turns, strict=True)]
+        points = place + np.cumsum([np.zeros(2), *steps], axis=0)
+        pen.line([plan.point(point) for point in points], fill=_INK, width=2 * _OVERSAMPLED)
+    pen.ellipse(plan.square(place, 0.25 / ANT_CELL), fill=_BODY)
 
 
 _PAINTERS = {
@@ -176,7 +189,7 @@ _PAINTERS = {
     "MountainCarContinuous-v0": _draw_gym_car,
     "vime/StochasticChain-v0": _draw_chain,
     **{f"vime/DeepSea{size}-v0": partial(_draw_sea, size=size) for size in SIZES},
-    **{f"vime/PointMaze{name}-v0": partial(_draw_maze, maze=maze) for name, maze in MAZES.items()},
-    **{f"vime/AntMaze{name}-v0": partial(_draw_maze, maze=MAZES[name], walker=True) for name in ANT_HORIZONS},
+    **{f"vime/PointMaze{name}-v0": partial(_draw_ball, maze=maze) for name, maze in MAZES.items()},
+    **{f"vime/AntMaze{name}-v0": partial(_draw_ant, maze=MAZES[name]) for name in ANT_HORIZONS},
 }
 _PAINTERS |= {noisy: _PAINTERS[quiet] for noisy, quiet in NOISY.items()}

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import error, spaces
 from gymnasium.envs.registration import load_env_creator
 
-from envs.classic import check_keys, restore_generator
+from envs.classic import check_horizon, check_keys, restore_generator
 
 GAMES = (
     "Empty-8x8", "FourRooms", "DoorKey-5x5", "DoorKey-8x8", "DoorKey-16x16", "KeyCorridorS3R1", "KeyCorridorS3R3",
@@ -51,17 +51,6 @@ def poolable(game: str) -> bool:
 def pooled(task: str) -> bool:
     """Returns whether many copies of `task` can be stepped at once: EnvPool is installed, and can draw its rooms."""
     return task in GRIDS and poolable(GRIDS[task]) and find_spec("envpool") is not None
-
-
-def check_horizon(horizon: Any) -> int:
-    """Returns `horizon`.
-
-    Raises:
-        ValueError: it is no positive whole number.
-    """
-    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
-        raise ValueError(f"`horizon` must be a positive whole number of steps; got {horizon!r}.")
-    return horizon
 
 
 class Grid(gym.Env[np.ndarray, np.int64]):

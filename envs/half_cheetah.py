@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
-from gymnasium import error, spaces
+from gymnasium import spaces
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 
 from envs.physics import PhysicsEnv
@@ -99,12 +99,7 @@ class HalfCheetah(PhysicsEnv):
             gymnasium.error.ResetNeeded: `reset` was not called first.
             gymnasium.error.InvalidAction: the action is NaN, infinite or of another shape.
         """
-        if not self._started:
-            raise error.ResetNeeded("Call `reset` before the first `step`.")
-        action = np.asarray(action, np.float64)
-        if action.shape != self.action_space.shape or not np.isfinite(action).all():
-            raise error.InvalidAction(f"An action is {self.model.nu} finite numbers; got {action}.")
-        action = np.clip(action, -1.0, 1.0)
+        action = self._accept(action)
         before = float(self._centre[0])
         self._body.do_simulation(action, self._body.frame_skip)
         self._locate()

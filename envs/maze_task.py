@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 from gymnasium import error, spaces
 
+from envs.classic import check_horizon, check_render_mode
 from envs.mazes import MAZES
 from envs.physics import PhysicsEnv
 
@@ -43,14 +44,10 @@ class MazeTask(PhysicsEnv):
     def __init__(self, *, maze: str = "UMaze", horizon: int | None = None, render_mode: str | None = None) -> None:
         if maze not in self.MAPS:
             raise ValueError(f"`maze` must be one of {', '.join(self.MAPS)}; got {maze!r}.")
-        if render_mode not in (None, "rgb_array"):
-            raise error.UnsupportedMode(f'`render_mode` must be None or "rgb_array"; got {render_mode!r}.')
+        self.render_mode = check_render_mode(render_mode)
         self.maze = MAZES[maze]
-        self.horizon = self.MAPS[maze] if horizon is None else horizon
-        if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
-            raise ValueError(f"`horizon` must be a positive whole number of steps; got {horizon!r}.")
+        self.horizon = check_horizon(self.MAPS[maze] if horizon is None else horizon)
         self.task = f"vime/{self.BODY}{maze}-v0"
-        self.render_mode = render_mode
         self.model = self._build()
         self.data = mujoco.MjData(self.model)
         size = len(self._observe())
@@ -93,12 +90,7 @@ class MazeTask(PhysicsEnv):
             gymnasium.error.ResetNeeded: `reset` was not called first.
             gymnasium.error.InvalidAction: the action is NaN, infinite or of another shape.
         """
-        if not self._started:
-            raise error.ResetNeeded("Call `reset` before the first `step`.")
-        action = np.asarray(action, np.float64)
-        if action.shape != self.action_space.shape or not np.isfinite(action).all():
-            raise error.InvalidAction(f"An action is {self.model.nu} finite numbers; got {action}.")
-        self._push(np.clip(action, -1.0, 1.0))
+        self._push(self._accept(action))
         self._elapsed += 1
         arrived = math.dist(self.data.qpos[:2], self.goal) <= self.NEAR
         return self._observe(), float(arrived), arrived, self._elapsed >= self.horizon, {}

@@ -1,5 +1,6 @@
 """The mazes that bodies are driven through: their walls, where they start and where they are paid."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -46,6 +47,10 @@ class Maze:
     def middle(self, cell: Cell) -> tuple[float, float]:
         """Returns x and y of the middle of a cell."""
         return cell[1] + 0.5 - self.columns / 2, self.rows / 2 - cell[0] - 0.5
+
+    def cell_at(self, x: float, y: float) -> Cell:
+        """Returns the cell in which a place lies."""
+        return math.floor(self.rows / 2 - y), math.floor(x + self.columns / 2)
 
 
 MAZES: Mapping[str, Maze] = MappingProxyType(

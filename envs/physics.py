@@ -24,6 +24,20 @@ class PhysicsEnv(gym.Env[np.ndarray, np.ndarray]):
     _elapsed: int = 0
     _started: bool = False
 
+    def _accept(self, action: np.ndarray) -> np.ndarray:
+        """Returns an action in float64, cut to -1 to 1.
+
+        Raises:
+            gymnasium.error.ResetNeeded: `reset` was not called first.
+            gymnasium.error.InvalidAction: the action is NaN, infinite or of another shape.
+        """
+        if not self._started:
+            raise error.ResetNeeded("Call `reset` before the first `step`.")
+        action = np.asarray(action, np.float64)
+        if action.shape != self.action_space.shape or not np.isfinite(action).all():
+            raise error.InvalidAction(f"An action is {self.model.nu} finite numbers; got {action}.")
+        return np.clip(action, -1.0, 1.0)
+
     def _locate(self) -> None:
         """Brings up to date what the task derives from the positions; by default nothing."""
 

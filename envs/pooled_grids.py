@@ -9,8 +9,8 @@ from gymnasium import error, spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from envs.classic import check_keys
-from envs.grids import check_horizon, observation_space, poolable, view
+from envs.classic import check_horizon, check_keys
+from envs.grids import observation_space, poolable, view
 
 EVERY_COPY = 255  # stands for a full reset in the record of actions
 LONGEST_RECORD = 50_000_000  # bytes of actions; a replay of more would take minutes

@@ -81,13 +81,18 @@ def name(sortings: Sequence[Clustering], data: Dataset) -> FewLabels:
     Raises:
         InvalidData: no training datum shows its label, or all do.
     """
-    if data.labelled is None or data.train.label is None:
-        raise InvalidData(f"{data.name} hides no labels: use `with_labels`.")
-    x, label = data.values(data.train.x[data.labelled], torch.Generator()), data.train.label[data.labelled]
+    x, label = _shown(data)
     members = tuple(deepcopy(sorting).eval() for sorting in sortings)
     for member in members:
         member.name_clusters(x.to(member.device), label)
     return FewLabels(members=members)
+
+
+def _shown(data: Dataset) -> tuple[Float[Tensor, "m *shape"], Int[Tensor, " m"]]:
+    """Returns the training data that show their label, and the labels."""
+    if data.labelled is None or data.train.label is None:
+        raise InvalidData(f"{data.name} hides no labels: use `with_labels`.")
+    return data.values(data.train.x[data.labelled], torch.Generator()), data.train.label[data.labelled]
 
 
 def learn_few_labels(
@@ -101,19 +106,12 @@ def learn_few_labels(
 ) -> FewLabels:
     """Returns a classifier trained on data of which a few show their label: `sort`, then `name`.
 
-    Args:
-        data: see `Dataset.with_labels`.
-        fitting: of each sorting; its `seed` decides all.
-        settings: of each sorting.
-        members: how many sortings give their opinion.
-        log: as of `fit`.
-        folder: where to keep checkpoints. Sortings know of no labels, so that other labels of the same data may share
-            it.
+    The arguments are those of `sort`; `data` hides labels (`Dataset.with_labels`). Sortings know of none, so that other
+    labels of the same data may share a `folder`.
 
     Raises:
         InvalidData: no training datum shows its label, or all do.
         InvalidSettings: there are no `members`.
     """
-    if data.labelled is None:
-        raise InvalidData(f"{data.name} hides no labels: use `with_labels`.")
+    _shown(data)  # or all the sorting would be for nothing
     return name(sort(data, fitting, settings, members=members, log=log, folder=folder), data)

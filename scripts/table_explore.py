@@ -261,15 +261,15 @@ def maze(arguments: Arguments) -> None:
 
 def walked(seed: int, steps: int, model: str) -> dict[str, Any]:
     """Returns at which step a walker first stood in each cell of its maze; it stops when it has seen all."""
-    free = sum(cell != WALL for row in MAZES["UMaze"].cells for cell in row)
+    maze = MAZES["UMaze"]
+    free = sum(cell != WALL for row in maze.cells for cell in row)
     first: dict[str, int] = {}
     counts: list[int] = []
     states = States(ANT, gymnasium.make(ANT).observation_space)
 
     def enough(recording: Recording) -> bool:
         for obs in (recording.obs[-1], recording.next_obs[-1]):
-            place = np.asarray(obs[:2]) / ANT_CELL
-            row, column = (int(number) for number in (2.5 - place[1], 2.5 + place[0]))
+            row, column = maze.cell_at(*np.asarray(obs[:2]) / ANT_CELL)
             first.setdefault(f"{row},{column}", len(recording) - 1)
             counts.append(states.add(obs))
         return len(first) == free
