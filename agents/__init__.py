@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from agents.planning.dyna import dyna, dyna_of
     from agents.planning.explore import explore
     from agents.planning.transfer import transfer
+    from agents.self_imitation import SelfImitation
 
-__all__ = ["RunConfig", "attach", "curiosity", "dyna", "dyna_of", "explore", "load", "transfer"]
+__all__ = ["RunConfig", "SelfImitation", "attach", "curiosity", "dyna", "dyna_of", "explore", "load", "transfer"]
 
 _LAZY = {
     "RunConfig": "agents.config",
+    "SelfImitation": "agents.self_imitation",
     "dyna": "agents.planning.dyna",
     "dyna_of": "agents.planning.dyna",
     "explore": "agents.planning.explore",

@@ -41,6 +41,8 @@ class RunConfig:
     """How the weight follows from `scale`: not at all, fading to zero with the steps, or tuned by what was earned."""
     streams: Literal[1, 2] = 1
     """2 gives reward and bonus a value head and a discount each; on-policy algorithms only."""
+    self_imitation: bool = False
+    """Whether the agent repeats its best episodes, so as not to lose what it found; PPO, A2C and TRPO only."""
     steps: int = 100_000
     """Environment steps, those of all copies counted, warm-up included; on-policy rounded up to whole rollouts."""
     seed: int = 0
@@ -149,6 +151,15 @@ class RunConfig:
             raise InvalidSettings(
                 f"Two streams need whole rollouts, and {self.algorithm} learns from a replay buffer. Use `streams` 1, "
                 f"or one of these: {able}."
+            )
+        if not isinstance(self.self_imitation, bool):
+            raise InvalidSettings(f"`self_imitation` must be true or false; got {self.self_imitation!r}.")
+        recipe = self._recipe()
+        if self.self_imitation and (recipe.recurrent or not recipe.on_policy):
+            able = ", ".join(name for name, one in ALGORITHMS.items() if one.on_policy and not one.recurrent)
+            raise InvalidSettings(
+                f"`self_imitation` needs an on-policy learner without a memory, and {self.algorithm} is none. Leave it "
+                f"out, or use one of these: {able}."
             )
         normalise = self.normalise_observations
         if not (normalise is None or isinstance(normalise, bool)):

@@ -44,19 +44,21 @@ _GRIDS = {
     "vime/MiniGrid-DoorKey-8x8-v0": 500_000,
     "vime/MiniGrid-KeyCorridorS3R3-v0": 2_000_000,
     "vime/MiniGrid-MultiRoom-N4-S5-v0": 600_000,
-    "vime/MiniGrid-ObstructedMaze-2Dlh-v0": 2_000_000,
+    "vime/MiniGrid-ObstructedMaze-2Dlh-v0": 3_000_000,
     "vime/MiniGrid-LockedRoom-v0": 2_000_000,
 }
 _IN_ROOMS: Recipe = {
     "environments": 64,
     "scale": 0.3,  # a whole episode of novelty is then worth less than the goal
     "streams": 2,  # or the end of an episode, which the goal is, would cost the novelty that is left
+    "self_imitation": True,  # or a goal met once in a hundred episodes would be forgotten
     "algorithm_settings": {
         "n_steps": 128,
         "batch_size": 1024,
         "n_epochs": 4,
         "learning_rate": 5e-4,
         "ent_coef": 0.01,
+        "gamma": 0.995,  # episodes of hundreds of steps
         "policy_kwargs": {"net_arch": [64], "activation_fn": "relu"},
     },
 }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
 from agents.callbacks import Interrupts, Progress, RunCallback, Stop
@@ -27,17 +28,19 @@ from agents.checkpoint import (
     write_checkpoint,
 )
 from agents.config import RunConfig
+from agents.encoding import decode, encode
 from agents.evaluate import EPISODES, play
 from agents.factory import make_model, make_task
 from agents.folder import RunFolder, write_atomically, write_json
 from agents.metrics import MetricsFile
 from agents.random_state import save_volatile
+from agents.self_imitation import SelfImitation
 from agents.tasks import backend
 from agents.versions import changed, versions
 from vime.errors import InvalidSettings, RunConflict
 
 CHECKPOINT_SECONDS = 30.0
-TOLD = ("task", "algorithm", "bonus", "scale", "weight", "streams", "seed")
+TOLD = ("task", "algorithm", "bonus", "scale", "weight", "streams", "self_imitation", "seed")
 """Fields of the configuration that the result repeats."""
 log = logging.getLogger(__name__)
 
@@ -108,6 +111,7 @@ class _Run:
         self.clocks = {"wall": 0.0, "cpu": 0.0}
         self.started = {"wall": time.monotonic(), "cpu": time.process_time()}
         self.resumed, self.exact, self.row_step = 0, True, 0
+        self.imitation = SelfImitation() if config.self_imitation else None
 
     def go(self) -> dict[str, Any]:
         """Returns the result, or the figures of the moment where it stopped early."""
@@ -149,7 +153,10 @@ class _Run:
             interrupts.armed = True
             try:
                 interval = self._log_interval()
-                self.model.learn(left, callback=self.callback, reset_num_timesteps=False, log_interval=interval)
+                callbacks: list[BaseCallback] = [self.callback]  # first: a checkpoint is of what was there before
+                if self.imitation is not None:
+                    callbacks.append(self.imitation)
+                self.model.learn(left, callback=callbacks, reset_num_timesteps=False, log_interval=interval)
             except Stop:
                 if interrupts.received is not None:
                     interrupts.raise_for(interrupts.received)
@@ -180,6 +187,8 @@ class _Run:
             self.clocks = {"wall": float(run["wall_seconds"]), "cpu": float(run["cpu_seconds"])}
             self.resumed, self.exact, self.row_step = int(run["resumed"]) + 1, bool(run["exact"]), int(run["row_step"])
             rows = str(run["metrics"])
+            if self.imitation is not None:
+                self.imitation.load_state_dict(decode(run["self_imitation"]), go_on=reason is None)
         if reason is not None and self.model.num_timesteps < self.config.steps:
             self.exact = False
             log.warning("The run continues with new episodes, so not exactly: its task cannot be saved (%s).", reason)
@@ -202,6 +211,7 @@ class _Run:
                 "row_step": self.callback.row_step,
                 "resumed": self.resumed,
                 "exact": self.exact,
+                "self_imitation": None if self.imitation is None else encode(self.imitation.state_dict()),
                 "wall_seconds": self._spent("wall"),
                 "cpu_seconds": self._spent("cpu"),
             },

@@ -76,6 +76,11 @@ def assert_same_run(first: Path, second: Path, result: dict[str, Any], again: di
     one, two = (torch.load(out / "checkpoint.pt", weights_only=True) for out in (first, second))
     for state in (one, two):
         del state["volatile"]["python"]  # the type checker of the tests draws from it too
-    found = [d for part in ("learner", "progress", "volatile") for d in differences(one[part], two[part], part)]
+        state["self_imitation"] = state["run"]["self_imitation"]
+    found = [
+        d
+        for part in ("learner", "progress", "volatile", "self_imitation")
+        for d in differences(one[part], two[part], part)
+    ]
     assert not found, found[:10]
     assert {k: v for k, v in result.items() if k not in CLOCKS} == {k: v for k, v in again.items() if k not in CLOCKS}

@@ -56,8 +56,9 @@ def test_a_finished_run_leaves_everything(finished: tuple[RunConfig, Path, dict[
     assert RunConfig.from_json(json.loads((out / "config.json").read_text())) == config
     assert result["steps"] >= config.steps
     assert {
-        "task", "algorithm", "bonus", "scale", "weight", "streams", "seed", "final_return", "evaluation_return",
-        "first_reward_step", "episodes", "coverage", "cpu_seconds", "wall_seconds", "peak_memory_mb",
+        "task", "algorithm", "bonus", "scale", "weight", "streams", "self_imitation", "seed",
+        "final_return", "evaluation_return", "first_reward_step", "episodes", "coverage",
+        "cpu_seconds", "wall_seconds", "peak_memory_mb",
         "resumed", "exact_resume",
     } <= set(result)  # fmt: skip
     versions = json.loads((out / "versions.json").read_text())
