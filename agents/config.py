@@ -154,12 +154,11 @@ class RunConfig:
             )
         if not isinstance(self.self_imitation, bool):
             raise InvalidSettings(f"`self_imitation` must be true or false; got {self.self_imitation!r}.")
-        recipe = self._recipe()
-        if self.self_imitation and (recipe.recurrent or not recipe.on_policy):
-            able = ", ".join(name for name, one in ALGORITHMS.items() if one.on_policy and not one.recurrent)
+        if self.self_imitation and not self._recipe().imitates:
+            able = ", ".join(name for name, recipe in ALGORITHMS.items() if recipe.imitates)
             raise InvalidSettings(
-                f"`self_imitation` needs an on-policy learner without a memory, and {self.algorithm} is none. Leave it "
-                f"out, or use one of these: {able}."
+                f"`self_imitation` needs an on-policy learner without a memory, and {self.algorithm} is none. Switch "
+                f"it off, or use one of these: {able}."
             )
         normalise = self.normalise_observations
         if not (normalise is None or isinstance(normalise, bool)):

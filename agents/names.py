@@ -30,6 +30,11 @@ class Recipe:
     """Settings of the world model that it learns from (`agents.dyna`); none where it learns from the world alone."""
 
     @property
+    def imitates(self) -> bool:
+        """Whether it can repeat its best episodes (`agents.SelfImitation`)."""
+        return self.on_policy and not self.recurrent
+
+    @property
     def environments(self) -> int:
         """How many copies of the task it steps unless told otherwise."""
         return ON_POLICY_COPIES if self.on_policy else 1

@@ -27,7 +27,8 @@ class _Shared(RunConfig):
 
 def compare_from(words: Sequence[str]) -> Callable[..., None]:
     """Returns the command `compare`; from the `words` of the command line it knows which options were given."""
-    named = {word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+    options = [word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")]
+    named = {*options, *(option.removeprefix("no_") for option in options)}
 
     def compare(
         out: Path,

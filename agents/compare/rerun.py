@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 from agents.config import RunConfig
 
@@ -35,10 +36,15 @@ def _settings(config: RunConfig) -> list[str]:
         value = getattr(config, field.name)
         if field.name in ("task", "bonus", "seed") or (value == getattr(usual, field.name) and field.name != "steps"):
             continue
-        flag = "--" + field.name.replace("_", "-")
-        words += (
-            [flag, *(f"{key}={json.dumps(item)}" for key, item in value.items())]
-            if isinstance(value, dict)
-            else ([flag, str(value)])
-        )
+        words += option(field.name, value)
     return words
+
+
+def option(name: str, value: Any) -> list[str]:
+    """Returns the words by which the command line gives `value` to the field `name` of a run."""
+    flag = "--" + name.replace("_", "-")
+    if isinstance(value, dict):
+        return [flag, *(f"{key}={json.dumps(item)}" for key, item in value.items())]
+    if isinstance(getattr(RunConfig, name, None), bool):  # a switch
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    return [flag, str(value)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from agents.compare.rerun import option
 from agents.config import RunConfig
 from agents.folder import STUDY_FILE, contents, write_atomically
 from agents.names import ALGORITHMS
@@ -164,11 +165,7 @@ class Study:
             )
             if value == getattr(usual, name) and not replaced and (name != "steps" or suite is not None):
                 continue
-            flag = "--" + name.replace("_", "-")
-            if isinstance(value, dict):
-                words += [flag, *(f"{key}={json.dumps(item)}" for key, item in value.items())]
-            else:
-                words += [flag, str(value)]
+            words += option(name, value)
         return shlex.join([*words, "--out", str(out)])
 
 

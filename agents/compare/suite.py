@@ -5,6 +5,7 @@ from typing import Any
 
 from agents.compare.study import GRID, Study, class_of
 from agents.config import RunConfig
+from agents.names import ALGORITHMS
 from agents.suites import SUITES, Suite
 from vime.errors import InvalidSettings, choose, nearest
 
@@ -61,12 +62,14 @@ def suite_study(
 
 
 def _adapted(recipe: Mapping[str, Any], base: RunConfig, given: Collection[str]) -> dict[str, Any]:
-    """The recipe with what was asked for in its place; another class of algorithm takes nothing made for its own."""
+    """The recipe with what was asked for in its place, without what was made for another algorithm or it cannot do."""
     algorithm = recipe.get("algorithm", RunConfig.algorithm)
     foreign = "algorithm" in given and class_of(base.algorithm) != class_of(algorithm)
+    able = choose("algorithm", base.algorithm if "algorithm" in given else algorithm, ALGORITHMS)
+    beyond = {"streams": not able.on_policy, "self_imitation": not able.imitates}
     adapted = {}
     for field, value in recipe.items():
-        if foreign and field in OF_ALGORITHM:
+        if (foreign and field in OF_ALGORITHM) or beyond.get(field):
             continue
         if field not in given or field in GRID:
             adapted[field] = value

@@ -152,7 +152,13 @@ def test_command_line_reads_its_own_command(study: Study, read_back: Reader) -> 
 
 
 OTHER = "CartPole-v1"
-RECIPE = {"steps": 4096, "environments": 2, "algorithm_settings": {"n_steps": 64, "gamma": 0.999}}
+RECIPE = {
+    "steps": 4096,
+    "environments": 2,
+    "streams": 2,
+    "self_imitation": True,
+    "algorithm_settings": {"n_steps": 64, "gamma": 0.999},
+}
 
 
 @pytest.fixture
@@ -268,6 +274,10 @@ def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
         "--algorithm a2c --algorithm-settings n_steps=8",
         "--algorithm ppo-gsde",
         "--environments 4 --normalise-observations False",
+        "--no-self-imitation",
+        "--self-imitation",
+        "--algorithm dqn",
+        "--algorithm recurrent-ppo",
     ],
 )
 def test_the_command_of_a_suite_reads_back_as_the_same_study(suite: Suite, read_back: Reader, words: str) -> None:
@@ -296,9 +306,24 @@ def test_another_algorithm_takes_no_settings_that_were_made_for_its_own(suite: S
     other, _ = read_back(["compare", "--suite", "pair", "--algorithm", "a2c", "--out", "x"])
     assert (other.configured(OTHER).algorithm_settings, other.configured(OTHER).environments) == ({}, None)
     assert other.configured(OTHER).steps == 4096
+    assert (other.configured(OTHER).streams, other.configured(OTHER).self_imitation) == (2, True)
     alike, _ = read_back(["compare", "--suite", "pair", "--algorithm", "ppo-gsde", "--out", "x"])
     assert alike.configured(OTHER).algorithm_settings == RECIPE["algorithm_settings"]
     assert not alike.controls  # it runs without a bonus anyway
+
+
+@pytest.mark.parametrize(("algorithm", "streams"), [("recurrent-ppo", 2), ("dqn", 1)])
+def test_an_algorithm_is_spared_what_it_cannot_do(
+    suite: Suite, read_back: Reader, algorithm: str, streams: int
+) -> None:
+    asked, _ = read_back(["compare", "--suite", "pair", "--algorithm", algorithm, "--out", "x"])
+    assert (asked.configured(OTHER).streams, asked.configured(OTHER).self_imitation) == (streams, False)
+
+
+def test_a_switch_turned_off_replaces_that_of_the_recipe(suite: Suite, read_back: Reader) -> None:
+    asked, _ = read_back(["compare", "--suite", "pair", "--no-self-imitation", "--out", "x"])
+    assert not asked.configured(OTHER).self_imitation
+    assert asked.configured(OTHER).streams == 2
 
 
 def test_all_bonuses_are_those_of_the_table(read_back: Reader) -> None:
