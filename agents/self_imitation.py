@@ -6,89 +6,51 @@ model.learn(2_000_000, callback=SelfImitation())
 
 from bisect import insort_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from jaxtyping import Float
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize, VecTransposeImage
-from torch import nn
+from torch import Tensor, nn
 
+from agents.episodes import Episode, Parts, UnderWay, joined, parted
 from vime.errors import CheckpointError, InvalidSettings
 
-Parts = dict[str, np.ndarray]
-"""Observations by key; the key is empty where the space is no `Dict`."""
 SEED_STREAM = 5923  # sets the choice of steps apart from others of the same seed
 
 
-@dataclass(frozen=True)
-class Episode:
-    """What one copy saw and did from a reset on."""
-
-    obs: Parts
-    """Before each step, not normalised."""
-    actions: np.ndarray
-    """As the policy drew them; a box's are not clipped yet."""
-    rewards: np.ndarray
-    """Of the task."""
-    total: float
-    """Sum of the rewards."""
-
-    def __len__(self) -> int:
-        return len(self.rewards)
-
-
-class _UnderWay:
-    """The steps of one copy since its last reset."""
-
-    def __init__(self, episode: Episode | None = None) -> None:
-        self.obs: dict[str, list[np.ndarray]] = {}
-        self.actions: list[np.ndarray] = []
-        self.rewards: list[float] = []
-        if episode is not None:
-            self.obs = {key: list(part) for key, part in episode.obs.items()}
-            self.actions, self.rewards = list(episode.actions), episode.rewards.tolist()
-
-    def add(self, copy: int, obs: Parts, actions: np.ndarray, rewards: np.ndarray) -> None:
-        """Takes what the copy saw, did and earned."""
-        for key, part in obs.items():
-            self.obs.setdefault(key, []).append(part[copy])
-        self.actions.append(actions[copy])
-        self.rewards.append(float(rewards[copy]))
-
-    def episode(self) -> Episode:
-        """Returns the steps so far."""
-        obs = {key: np.stack(part) for key, part in self.obs.items()}
-        return Episode(obs, np.array(self.actions), np.array(self.rewards, np.float64), sum(self.rewards))
-
-
 class SelfImitation(BaseCallback):
-    r"""Keeps the agent's best episodes, and after every rollout makes what was done in them more likely.
+    r"""Keeps the agent's best episodes, and after every rollout makes those of their actions more likely that paid.
 
-    .. math:: L = -\frac{1}{n} \sum_i \log \pi(a_i \mid s_i), \qquad (s_i, a_i) \text{ drawn from the steps kept}
+    .. math:: L = -\frac{1}{n} \sum_i \frac{\max(R_i - V(s_i), 0)}{\max_k |R_k|} \log \pi(a_i \mid s_i), \qquad
+        R_i = \sum_k \gamma^k r_{i+k}
 
-    An episode is kept if its return, by the task's reward alone, is above the mean of all episodes so far; where room
-    is short the best stay. Before any two episodes have differed there is nothing to imitate, and the model learns bit
-    for bit what it would have learnt without. So it is for tasks where reward is rare and a bonus finds it: PPO
-    forgets a success met once in a hundred episodes faster than the next one comes.
+    over steps drawn from those kept, R by the task's reward alone, V the model's present value and the greatest return
+    that of any step kept. What the agent has come to expect is so no longer imitated. An episode is kept if its return
+    is above the mean of all so far; where room is short the best stay. Before any two episodes have differed there is
+    nothing to imitate, and the model learns bit for bit what it would have learnt without.
 
-    What was luck is imitated like skill: leave it out where the reward is random, or the same action is not good twice.
+    It is for tasks where a bonus finds a reward that is rare: PPO forgets a success met once in a hundred episodes
+    faster than the next one comes. Where successes are frequent it slows learning down a little, and what was luck is
+    imitated like skill: leave it out where the reward is random.
 
     Works with PPO, A2C and TRPO, curious or not. Its steps are taken by the policy's optimiser at its learning rate.
+    Without `streams=2` the value contains the bonus, and what earns less than the bonus is not imitated.
 
     Args:
         capacity: steps of the best episodes that are kept, with one observation each.
         every: environment steps, of all copies together, for one minibatch.
         batch_size: steps in a minibatch.
 
-    References: Oh et al. 2018, "Self-imitation learning", arXiv:1806.05635; Zha et al. 2021, "Rank the episodes: a
-        simple approach for exploration in procedurally-generated environments", arXiv:2101.08152, algorithm 1.
+    References: Oh et al. 2018, "Self-imitation learning", arXiv:1806.05635, equation 2; Zha et al. 2021, "Rank the
+        episodes: a simple approach for exploration in procedurally-generated environments", arXiv:2101.08152.
 
-    Differs from the papers: like the second it imitates whole episodes and trains no value; unlike it the rank is the
-        return alone, because exploring is the bonus's part, and episodes that are no better than the mean are not kept.
+    Differs from the first paper: whole episodes are kept by their rank, as in the second, and drawn evenly; the weight
+        has no unit, so that none of the settings depends on that of the reward; values are not trained on what is kept.
 
     Raises:
         InvalidSettings: a number is out of range; when learning begins, the model is off-policy or recurrent, or a
@@ -107,7 +69,7 @@ class SelfImitation(BaseCallback):
         self._seen, self._mean = 0, 0.0  # episodes, and what they earned
         self._size = 0  # steps kept
         self._due = 0  # steps that no minibatch was taken for yet
-        self._under_way: list[_UnderWay] = []  # by copy
+        self._under_way: list[UnderWay] = []  # by copy
 
     def _on_training_start(self) -> None:
         model = self.model
@@ -121,7 +83,7 @@ class SelfImitation(BaseCallback):
         if self.generator is None:
             self.generator = torch.Generator().manual_seed((SEED_STREAM << 32) + (model.seed or 0))
         if len(self._under_way) != model.n_envs:
-            self._under_way = [_UnderWay() for _ in range(model.n_envs)]
+            self._under_way = [UnderWay() for _ in range(model.n_envs)]
 
     def _on_rollout_start(self) -> None:
         self._present = self._observed()
@@ -137,7 +99,7 @@ class SelfImitation(BaseCallback):
             under_way.add(copy, before, actions, rewards)
             if dones[copy]:
                 self._end(under_way.episode())
-                self._under_way[copy] = _UnderWay()
+                self._under_way[copy] = UnderWay()
         self._due += len(dones)
         return True
 
@@ -161,27 +123,50 @@ class SelfImitation(BaseCallback):
 
     def _imitate(self, batches: int) -> None:
         policy: Any = self.model.policy
+        returns = [self._in_unit(episode.returns(self.model.gamma)) for episode in self.kept]  # type: ignore[attr-defined]
+        unit = max(float(np.abs(part).max()) for part in returns) or 1.0
         ends = np.cumsum([len(episode) for episode in self.kept])
-        loss = torch.zeros(())
+        loss, weights = torch.zeros(()), torch.zeros(())
         policy.set_training_mode(True)
         for _ in range(batches):
             chosen = torch.randint(int(ends[-1]), (self.batch_size,), generator=self.generator).numpy()
             places = np.searchsorted(ends, chosen, side="right")
-            rows = [(self.kept[place], step - ends[place]) for place, step in zip(places, chosen, strict=True)]  # < 0
-            obs = {key: np.stack([episode.obs[key][row] for episode, row in rows]) for key in self.kept[0].obs}
-            actions = torch.as_tensor(np.stack([episode.actions[row] for episode, row in rows]), device=policy.device)
-            if isinstance(self.model.action_space, spaces.Discrete):
-                actions = actions.long().flatten()
-            seen, _ = policy.obs_to_tensor(self._as_the_policy_sees(obs))
-            loss = -policy.get_distribution(seen).log_prob(actions).mean()
+            rows = list(zip(places, chosen - ends[places], strict=True))  # counted from the end of their episode
+            wanted = torch.as_tensor(np.array([returns[place][row] for place, row in rows]), dtype=torch.float32)
+            values, log_prob = self._judged(rows)
+            weights = (wanted.to(values.device) - values).clamp_min(0) / unit
+            loss = -(weights * log_prob).mean()
             policy.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(policy.parameters(), self.model.max_grad_norm)  # type: ignore[attr-defined]
             policy.optimizer.step()
         policy.set_training_mode(False)
         self.logger.record("self_imitation/loss", float(loss.detach()))
+        self.logger.record("self_imitation/weight", float(weights.mean()))
         self.logger.record("self_imitation/episodes", len(self.kept))
         self.logger.record("self_imitation/least_return", self.kept[-1].total)
+
+    def _judged(self, rows: Sequence[tuple[int, int]]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+        """Returns the value of what was seen, which takes no gradient, and the log-likelihood of what was done.
+
+        Args:
+            rows: place among the kept episodes, and step.
+        """
+        policy: Any = self.model.policy
+        obs = {key: np.stack([self.kept[place].obs[key][row] for place, row in rows]) for key in self.kept[0].obs}
+        actions = torch.as_tensor(np.stack([self.kept[place].actions[row] for place, row in rows]))
+        actions = actions.to(policy.device)
+        if isinstance(self.model.action_space, spaces.Discrete):
+            actions = actions.long().flatten()
+        values, log_prob, _ = policy.evaluate_actions(policy.obs_to_tensor(self._as_the_policy_sees(obs))[0], actions)
+        return values.detach().flatten(), log_prob
+
+    def _in_unit(self, returns: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Returns as the model's values count them."""
+        normaliser = self._normaliser
+        if normaliser is None or not normaliser.norm_reward:
+            return returns
+        return returns / np.sqrt(normaliser.ret_rms.var + normaliser.epsilon)
 
     def _as_the_policy_sees(self, parts: Parts) -> Any:
         obs: Any = parts.get("", parts)
@@ -194,8 +179,8 @@ class SelfImitation(BaseCallback):
     def state_dict(self) -> dict[str, Any]:
         """Everything that the future depends on, as arrays, tensors and plain Python values."""
         return {
-            "kept": _joined(self.kept),
-            "under_way": _joined([one.episode() for one in self._under_way]),
+            "kept": joined(self.kept),
+            "under_way": joined([one.episode() for one in self._under_way]),
             "seen": self._seen,
             "mean": self._mean,
             "due": self._due,
@@ -213,37 +198,15 @@ class SelfImitation(BaseCallback):
             CheckpointError: it is no such state.
         """
         try:
-            self.kept = _parted(state["kept"])
+            self.kept = parted(state["kept"])
             self._size = sum(map(len, self.kept))
-            self._under_way = [_UnderWay(one if go_on else None) for one in _parted(state["under_way"])]
+            self._under_way = [UnderWay(one if go_on else None) for one in parted(state["under_way"])]
             self._seen, self._mean, self._due = int(state["seen"]), float(state["mean"]), int(state["due"])
             if state["generator"] is not None:
                 self.generator = torch.Generator()
                 self.generator.set_state(state["generator"])
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"This saved state is no state of self-imitation: {error!r}.") from error
-
-
-def _joined(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Returns the episodes as few arrays: thousands of small ones would make a checkpoint slow."""
-    full = [one for one in episodes if len(one)]
-    return {
-        "lengths": [len(one) for one in episodes],
-        "obs": {key: np.concatenate([one.obs[key] for one in full]) for key in full[0].obs} if full else {},
-        "actions": np.concatenate([one.actions for one in full]) if full else np.zeros(0),
-        "rewards": np.concatenate([one.rewards for one in full]) if full else np.zeros(0),
-    }
-
-
-def _parted(state: Mapping[str, Any]) -> list[Episode]:
-    """Returns the episodes that `_joined` joined."""
-    episodes, start = [], 0
-    for length in state["lengths"]:
-        rows = slice(start, start := start + length)
-        obs = {key: part[rows] for key, part in state["obs"].items()}
-        rewards = state["rewards"][rows]
-        episodes.append(Episode(obs, state["actions"][rows], rewards, sum(rewards.tolist())))
-    return episodes
 
 
 def _parts(obs: Any) -> Parts:

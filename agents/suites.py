@@ -40,10 +40,9 @@ _NOISY_CAR = "vime/SparseMountainCarNoisyTV-v0"
 _NOISY_WEAK = "vime/SparseCartPoleSwingupWeakNoisyTV-v0"
 _SEAS = {f"vime/DeepSea{size}-v0": size for size in (10, 20, 30, 40, 50)}
 _MAZES = {"vime/PointMazeUMaze-v0": 150_000, "vime/PointMazeMedium-v0": 300_000, "vime/PointMazeLarge-v0": 500_000}
-_GRIDS = {
-    "vime/MiniGrid-DoorKey-8x8-v0": 500_000,
+_ROOMS = {"vime/MiniGrid-DoorKey-8x8-v0": 500_000, "vime/MiniGrid-MultiRoom-N4-S5-v0": 600_000}
+_LOCKS = {
     "vime/MiniGrid-KeyCorridorS3R3-v0": 2_000_000,
-    "vime/MiniGrid-MultiRoom-N4-S5-v0": 600_000,
     "vime/MiniGrid-ObstructedMaze-2Dlh-v0": 3_000_000,
     "vime/MiniGrid-LockedRoom-v0": 2_000_000,
 }
@@ -51,16 +50,19 @@ _IN_ROOMS: Recipe = {
     "environments": 64,
     "scale": 0.3,  # a whole episode of novelty is then worth less than the goal
     "streams": 2,  # or the end of an episode, which the goal is, would cost the novelty that is left
-    "self_imitation": True,  # or a goal met once in a hundred episodes would be forgotten
     "algorithm_settings": {
         "n_steps": 128,
         "batch_size": 1024,
         "n_epochs": 4,
         "learning_rate": 5e-4,
         "ent_coef": 0.01,
-        "gamma": 0.995,  # episodes of hundreds of steps
         "policy_kwargs": {"net_arch": [64], "activation_fn": "relu"},
     },
+}
+_BEHIND_LOCKS: Recipe = {
+    **_IN_ROOMS,
+    "self_imitation": True,  # or a goal met once in a hundred episodes would be forgotten
+    "algorithm_settings": {**_IN_ROOMS["algorithm_settings"], "gamma": 0.995},  # episodes of hundreds of steps
 }
 
 _PIXELS = {
@@ -94,7 +96,8 @@ RECIPES: Mapping[str, Recipe] = {
         for task, size in _SEAS.items()
     },
     **{task: {"steps": steps} for task, steps in _MAZES.items()},
-    **{task: {"steps": steps, **_IN_ROOMS} for task, steps in _GRIDS.items()},
+    **{task: {"steps": steps, **_IN_ROOMS} for task, steps in _ROOMS.items()},
+    **{task: {"steps": steps, **_BEHIND_LOCKS} for task, steps in _LOCKS.items()},
     **{task: {"steps": steps, **_SEEN} for task, steps in _PIXELS.items()},
 }
 """What every task needs, the same for all bonuses and in all suites."""
@@ -126,7 +129,9 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
         ),
         "deep-sea": _suite("bsuite's deep sea, where one dive in 2**size pays, of five sizes", *_SEAS),
         "point-maze": _suite("a ball in three mazes, paid at the far end alone", *_MAZES),
-        "minigrid": _suite("rooms, doors and keys seen through a window of 7x7 cells, paid at the goal alone", *_GRIDS),
+        "minigrid": _suite(
+            "rooms, doors and keys seen through a window of 7x7 cells, paid at the goal alone", *_ROOMS, *_LOCKS
+        ),
         "pixels": _suite("sparse mountain cars and a maze, seen as small grey pictures", *_PIXELS),
         "noisy-tv": _suite(
             "two sparse tasks, each with and without a television", _CAR, _NOISY_CAR, _WEAK, _NOISY_WEAK

@@ -1,6 +1,7 @@
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -13,6 +14,7 @@ from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize, VecTransposeImage
 
 from agents import SelfImitation, attach
+from agents.episodes import Episode
 from agents.train import train
 from tests.agents.runs import assert_same_run, small
 from vime import CheckpointError, InvalidSettings
@@ -172,10 +174,8 @@ def test_of_equals_the_latest_stay_and_one_that_is_too_long_does() -> None:
     assert imitation.kept == [long]
 
 
-def _episode(number: int, total: float, steps: int = 3) -> Any:
-    from agents.self_imitation import Episode
-
-    return Episode({"": np.full((steps, 2), number)}, np.zeros((steps, 2)), np.zeros(steps), total)
+def _episode(number: int, total: float, steps: int = 3) -> Episode:
+    return Episode({"": np.full((steps, 2), number)}, np.zeros((steps, 2)), np.full(steps, total / steps))
 
 
 PICTURE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
@@ -208,21 +208,51 @@ def test_every_space_is_served(name: str, normalised: bool) -> None:
     assert all(torch.isfinite(value).all() for value in weights(model))
 
 
-def test_minibatches_make_what_was_done_more_likely() -> None:
-    venv = VecNormalize(DummyVecEnv([lambda: Any_(BOX, spaces.Discrete(4))] * 2))
-    model = PPO("MlpPolicy", venv, learning_rate=3e-3, **SHORT)
+def test_what_paid_more_than_was_expected_is_made_more_likely() -> None:
+    venv = VecNormalize(DummyVecEnv([lambda: Any_(BOX, spaces.Discrete(4))] * 2), norm_reward=False)
+    model = PPO("MlpPolicy", venv, learning_rate=3e-3, gamma=0.9, **SHORT)
     imitation = SelfImitation(every=1, batch_size=64)
     model.learn(64, callback=imitation)
+    steps = list(range(5))
+    returns = np.concatenate(
+        [[sum(0.9 ** (k - t) * one.rewards[k] for k in steps[t:]) for t in steps] for one in imitation.kept]
+    )
+    seen = model.policy.obs_to_tensor(venv.normalize_obs(np.concatenate([one.obs[""] for one in imitation.kept])))[0]
+    actions = torch.as_tensor(np.concatenate([one.actions for one in imitation.kept]))
+    values = model.policy.predict_values(seen).detach().flatten()
+    weights = (torch.as_tensor(returns, dtype=torch.float32) - values).clamp_min(0) / np.abs(returns).max()
 
-    def likelihood() -> float:
-        obs = np.concatenate([one.obs[""] for one in imitation.kept])
-        actions = torch.as_tensor(np.concatenate([one.actions for one in imitation.kept]))
-        seen, _ = model.policy.obs_to_tensor(venv.normalize_obs(obs))
-        return float(model.policy.get_distribution(seen).log_prob(actions).mean().detach())
+    def likelihood() -> tuple[float, float]:
+        """Returns what is to become larger, and the loss of all steps kept."""
+        found = model.policy.get_distribution(seen).log_prob(actions).detach()
+        return float((weights * found).sum() / weights.sum()), float(-(weights * found).mean())
 
-    before = likelihood()
+    before, loss = likelihood()
+    losses = []
+    model._logger = SimpleNamespace(record=lambda name, value: losses.append(value) if name.endswith("loss") else None)
+    model.policy.optimizer.step = lambda: None  # type: ignore[method-assign]
+    for _ in range(100):
+        imitation._imitate(1)
+    assert np.mean(losses) == pytest.approx(loss, rel=0.1)
+    del model.policy.optimizer.step
     imitation._imitate(200)
-    assert likelihood() > before + 0.2
+    assert likelihood()[0] > before + 0.2
+
+
+def test_returns_by_hand() -> None:
+    episode = Episode({}, np.zeros(3), np.array([1.0, 0.0, 2.0]))
+    np.testing.assert_array_equal(episode.returns(0.5), [1.5, 1.0, 2.0])
+    assert episode.total == 3
+
+
+def test_where_nothing_was_earned_nothing_is_divided_by_it() -> None:
+    """The best return may be zero, where all others are negative."""
+    model = PPO("MlpPolicy", DummyVecEnv([lambda: Any_(BOX, BOX)]), **SHORT)
+    imitation = SelfImitation()
+    model.learn(32, callback=imitation)
+    imitation.kept = [_episode(0, 0.0)]
+    imitation._imitate(3)
+    assert all(torch.isfinite(value).all() for value in weights(model))
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "a2c", "trpo"])

@@ -1,0 +1,83 @@
+"""Episodes as one copy of a task saw them, and few arrays for many."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+Parts = dict[str, np.ndarray]
+"""Observations by key; the key is empty where the space is no `Dict`."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What one copy saw and did from a reset on."""
+
+    obs: Parts
+    """Before each step, not normalised."""
+    actions: np.ndarray
+    """As the policy drew them; a box's are not clipped yet."""
+    rewards: np.ndarray
+    """Of the task."""
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    @property
+    def total(self) -> float:
+        """Sum of the rewards."""
+        return float(self.rewards.sum())
+
+    def returns(self, gamma: float) -> Float[np.ndarray, " n"]:
+        """Returns what every step had before it: the rewards from there on, discounted by `gamma` a step."""
+        found = self.rewards.copy()
+        for step in range(len(found) - 2, -1, -1):
+            found[step] += gamma * found[step + 1]
+        return found
+
+
+class UnderWay:
+    """The steps of one copy since its last reset."""
+
+    def __init__(self, episode: Episode | None = None) -> None:
+        self.obs: dict[str, list[np.ndarray]] = {}
+        self.actions: list[np.ndarray] = []
+        self.rewards: list[float] = []
+        if episode is not None:
+            self.obs = {key: list(part) for key, part in episode.obs.items()}
+            self.actions, self.rewards = list(episode.actions), episode.rewards.tolist()
+
+    def add(self, copy: int, obs: Parts, actions: np.ndarray, rewards: np.ndarray) -> None:
+        """Takes what the copy saw, did and earned."""
+        for key, part in obs.items():
+            self.obs.setdefault(key, []).append(part[copy])
+        self.actions.append(actions[copy])
+        self.rewards.append(float(rewards[copy]))
+
+    def episode(self) -> Episode:
+        """Returns the steps so far."""
+        obs = {key: np.stack(part) for key, part in self.obs.items()}
+        return Episode(obs, np.array(self.actions), np.array(self.rewards, np.float64))
+
+
+def joined(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Returns the episodes as few arrays: thousands of small ones would make a checkpoint slow."""
+    full = [one for one in episodes if len(one)]
+    return {
+        "lengths": [len(one) for one in episodes],
+        "obs": {key: np.concatenate([one.obs[key] for one in full]) for key in full[0].obs} if full else {},
+        "actions": np.concatenate([one.actions for one in full]) if full else np.zeros(0),
+        "rewards": np.concatenate([one.rewards for one in full]) if full else np.zeros(0),
+    }
+
+
+def parted(state: Mapping[str, Any]) -> list[Episode]:
+    """Returns the episodes that `joined` joined."""
+    episodes, start = [], 0
+    for length in state["lengths"]:
+        rows = slice(start, start := start + length)
+        obs = {key: part[rows] for key, part in state["obs"].items()}
+        episodes.append(Episode(obs, state["actions"][rows], state["rewards"][rows]))
+    return episodes
