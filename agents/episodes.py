@@ -1,5 +1,6 @@
 """Episodes as one copy of a task saw them, and few arrays for many."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,20 +40,22 @@ class Episode:
 
 
 class UnderWay:
-    """The steps of one copy since its last reset."""
+    """The steps of one copy since its last reset, at most the last `room` of them."""
 
-    def __init__(self, episode: Episode | None = None) -> None:
-        self.obs: dict[str, list[np.ndarray]] = {}
-        self.actions: list[np.ndarray] = []
-        self.rewards: list[float] = []
+    def __init__(self, room: int, episode: Episode | None = None) -> None:
+        self.room = room
+        self.obs: dict[str, deque[np.ndarray]] = {}
+        self.actions: deque[np.ndarray] = deque(maxlen=room)
+        self.rewards: deque[float] = deque(maxlen=room)
         if episode is not None:
-            self.obs = {key: list(part) for key, part in episode.obs.items()}
-            self.actions, self.rewards = list(episode.actions), episode.rewards.tolist()
+            self.obs = {key: deque(part, room) for key, part in episode.obs.items()}
+            self.actions.extend(episode.actions)
+            self.rewards.extend(episode.rewards.tolist())
 
     def add(self, copy: int, obs: Parts, actions: np.ndarray, rewards: np.ndarray) -> None:
         """Takes what the copy saw, did and earned."""
         for key, part in obs.items():
-            self.obs.setdefault(key, []).append(part[copy])
+            self.obs.setdefault(key, deque(maxlen=self.room)).append(part[copy])
         self.actions.append(actions[copy])
         self.rewards.append(float(rewards[copy]))
 

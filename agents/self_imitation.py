@@ -42,7 +42,7 @@ class SelfImitation(BaseCallback):
     Without `streams=2` the value contains the bonus, and what earns less than the bonus is not imitated.
 
     Args:
-        capacity: steps of the best episodes that are kept, with one observation each.
+        capacity: steps of the best episodes that are kept, with one observation each; of a longer episode the last.
         every: environment steps, of all copies together, for one minibatch.
         batch_size: steps in a minibatch.
 
@@ -83,7 +83,7 @@ class SelfImitation(BaseCallback):
         if self.generator is None:
             self.generator = torch.Generator().manual_seed((SEED_STREAM << 32) + (model.seed or 0))
         if len(self._under_way) != model.n_envs:
-            self._under_way = [UnderWay() for _ in range(model.n_envs)]
+            self._under_way = [UnderWay(self.capacity) for _ in range(model.n_envs)]
 
     def _on_rollout_start(self) -> None:
         self._present = self._observed()
@@ -99,7 +99,7 @@ class SelfImitation(BaseCallback):
             under_way.add(copy, before, actions, rewards)
             if dones[copy]:
                 self._end(under_way.episode())
-                self._under_way[copy] = UnderWay()
+                self._under_way[copy] = UnderWay(self.capacity)
         self._due += len(dones)
         return True
 
@@ -118,7 +118,7 @@ class SelfImitation(BaseCallback):
             return
         insort_left(self.kept, episode, key=lambda one: -one.total)  # before its equals: the latest of them stay
         self._size += len(episode)
-        while len(self.kept) > 1 and self._size > self.capacity:
+        while self._size > self.capacity:
             self._size -= len(self.kept.pop())
 
     def _imitate(self, batches: int) -> None:
@@ -200,7 +200,7 @@ class SelfImitation(BaseCallback):
         try:
             self.kept = parted(state["kept"])
             self._size = sum(map(len, self.kept))
-            self._under_way = [UnderWay(one if go_on else None) for one in parted(state["under_way"])]
+            self._under_way = [UnderWay(self.capacity, one if go_on else None) for one in parted(state["under_way"])]
             self._seen, self._mean, self._due = int(state["seen"]), float(state["mean"]), int(state["due"])
             if state["generator"] is not None:
                 self.generator = torch.Generator()

@@ -161,7 +161,7 @@ def test_the_best_episodes_are_kept_as_they_were() -> None:
     assert [one.total for one in spy.kept] == best
 
 
-def test_of_equals_the_latest_stay_and_one_that_is_too_long_does() -> None:
+def test_of_equals_the_latest_stay() -> None:
     venv = DummyVecEnv([lambda: Any_(BOX, BOX)])
     imitation = SelfImitation(capacity=7)
     imitation.init_callback(PPO("MlpPolicy", venv, **SHORT))
@@ -169,9 +169,13 @@ def test_of_equals_the_latest_stay_and_one_that_is_too_long_does() -> None:
     for one in kept:
         imitation._end(one)
     assert imitation.kept == [kept[3], kept[2]], "three steps each, and room for seven"
-    long = _episode(9, 2.0, steps=30)
-    imitation._end(long)
-    assert imitation.kept == [long]
+
+
+def test_of_an_episode_that_is_too_long_the_last_steps_are_kept() -> None:
+    imitation = SelfImitation(capacity=3)
+    PPO("MlpPolicy", DummyVecEnv([lambda: Any_(BOX, BOX)]), **SHORT).learn(64, callback=imitation)
+    assert [len(one) for one in imitation.kept] == [3]
+    assert imitation.state_dict()["under_way"]["lengths"] == [3]  # the fourth step of an episode of five
 
 
 def _episode(number: int, total: float, steps: int = 3) -> Episode:
