@@ -43,7 +43,7 @@ _MAZES = {"vime/PointMazeUMaze-v0": 150_000, "vime/PointMazeMedium-v0": 300_000,
 _ROOMS = {"vime/MiniGrid-DoorKey-8x8-v0": 500_000, "vime/MiniGrid-MultiRoom-N4-S5-v0": 600_000}
 _LOCKS = {
     "vime/MiniGrid-KeyCorridorS3R3-v0": 2_000_000,
-    "vime/MiniGrid-ObstructedMaze-2Dlh-v0": 3_000_000,
+    "vime/MiniGrid-ObstructedMaze-2Dlh-v0": 5_000_000,
     "vime/MiniGrid-LockedRoom-v0": 2_000_000,
 }
 _IN_ROOMS: Recipe = {
