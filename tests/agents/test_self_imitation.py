@@ -259,7 +259,9 @@ def test_where_nothing_was_earned_nothing_is_divided_by_it() -> None:
     assert all(torch.isfinite(value).all() for value in weights(model))
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "a2c", "trpo"])
+@pytest.mark.parametrize(
+    "algorithm", ["ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a2c", "trpo"))]
+)
 def test_a_stopped_run_ends_like_one_that_was_not(tmp_path: Path, algorithm: str) -> None:
     config = small(algorithm, bonus="rnd", self_imitation=True)
     result = train(config, tmp_path / "whole")
@@ -285,7 +287,7 @@ def test_observations_that_change_after_normalising_are_refused() -> None:
         PPO("MlpPolicy", venv, **SHORT).learn(10, callback=SelfImitation())
 
 
-@pytest.mark.parametrize("cls", [A2C, TRPO])
+@pytest.mark.parametrize("cls", [A2C, pytest.param(TRPO, marks=pytest.mark.slow)])
 def test_pictures_are_turned_once(cls: Any) -> None:
     for venv in (
         DummyVecEnv([lambda: Any_(PICTURE, BOX)]),
