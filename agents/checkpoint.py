@@ -23,6 +23,7 @@ from agents.folder import write_atomically
 from agents.planning.dreaming import dyna_of
 from agents.pool import Pool
 from agents.recorder import Recorder
+from agents.vecenv import by_key
 from vime.errors import CheckpointError, VimeError
 
 FORMAT = "vime run 1"
@@ -253,16 +254,12 @@ def _load_normaliser(normaliser: VecNormalize, state: Mapping[str, Any]) -> None
         setattr(normaliser, name, decode(value))
 
 
-def _parts(values: Any) -> dict[str, np.ndarray]:
-    return values if isinstance(values, dict) else {"": values}
-
-
 def _save_replay(buffer: Any) -> dict[str, Any]:
     """The filled part alone, not copied; one row more, for a next observation that lies in a shared array."""
     size = buffer.buffer_size if buffer.full else min(buffer.pos + 1, buffer.buffer_size)
     names = [name for name in REPLAY if getattr(buffer, name, None) is not None]
     arrays = {
-        name: {k: encode_array(part[:size], copy=False) for k, part in _parts(getattr(buffer, name)).items()}
+        name: {k: encode_array(part[:size], copy=False) for k, part in by_key(getattr(buffer, name)).items()}
         for name in names
     }
     return {"pos": buffer.pos, "full": buffer.full, "arrays": arrays}
@@ -272,7 +269,7 @@ def _load_replay(buffer: Any, state: Mapping[str, Any]) -> None:
     for name, parts in state["arrays"].items():
         for key, saved in parts.items():
             array = decode(saved)
-            _parts(getattr(buffer, name))[key][: len(array)] = array
+            by_key(getattr(buffer, name))[key][: len(array)] = array
     buffer.pos, buffer.full = int(state["pos"]), bool(state["full"])
 
 

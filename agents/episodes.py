@@ -3,13 +3,13 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-Parts = dict[str, np.ndarray]
-"""Observations by key; the key is empty where the space is no `Dict`."""
+from agents.vecenv import Parts
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,8 @@ class Episode:
 
     def returns(self, gamma: float) -> Float[np.ndarray, " n"]:
         """Returns what every step had before it: the rewards from there on, discounted by `gamma` a step."""
-        found = self.rewards.copy()
-        for step in range(len(found) - 2, -1, -1):
-            found[step] += gamma * found[step + 1]
-        return found
+        backwards = accumulate(self.rewards[::-1].tolist(), lambda later, reward: reward + gamma * later)
+        return np.array(list(backwards)[::-1], np.float64)
 
 
 class UnderWay:

@@ -17,7 +17,8 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize, VecTransposeImage
 from torch import Tensor, nn
 
-from agents.episodes import Episode, Parts, UnderWay, joined, parted
+from agents.episodes import Episode, UnderWay, joined, parted
+from agents.vecenv import Parts, by_key
 from vime.errors import CheckpointError, InvalidSettings
 
 SEED_STREAM = 5923  # sets the choice of steps apart from others of the same seed
@@ -106,9 +107,9 @@ class SelfImitation(BaseCallback):
     def _observed(self, *, stepped: bool = False) -> Parts:
         """What the next actions answer, not normalised; arrays that nobody writes to later."""
         if self._normaliser is not None:
-            return _parts(self._normaliser.get_original_obs())
+            return by_key(self._normaliser.get_original_obs())
         obs: Any = self.locals["new_obs"] if stepped else self.model._last_obs
-        return {key: np.array(part) for key, part in _parts(obs).items()}
+        return {key: np.array(part) for key, part in by_key(obs).items()}
 
     def _end(self, episode: Episode) -> None:
         """Takes an episode into account, and keeps it if it is among the best."""
@@ -207,10 +208,6 @@ class SelfImitation(BaseCallback):
                 self.generator.set_state(state["generator"])
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"This saved state is no state of self-imitation: {error!r}.") from error
-
-
-def _parts(obs: Any) -> Parts:
-    return dict(obs) if isinstance(obs, dict) else {"": obs}
 
 
 def _layers_above(env: Any, normaliser: VecNormalize | None) -> list[VecTransposeImage]:

@@ -20,6 +20,11 @@ def _parts(space: Space) -> Mapping[str, Space]:
     return space.spaces if isinstance(space, spaces.Dict) else {"": space}
 
 
+def by_key(obs: Any) -> Parts:
+    """Returns an observation by key, whether or not it is a mapping; nothing is copied."""
+    return obs if isinstance(obs, dict) else {"": obs}
+
+
 def _zeros(space: Space, *leading: int) -> np.ndarray:
     """Returns zeros for `space`, double and half precision as single: what a model is given."""
     dtype = np.float32 if space.dtype in (np.float64, np.float16) else space.dtype

@@ -48,6 +48,16 @@ def small(algorithm: str = "ppo", **changes: Any) -> RunConfig:
     return RunConfig(**usual | changes)
 
 
+def weights(model: Any) -> list[torch.Tensor]:
+    """All that the policy of a model has learnt, as it is now."""
+    return [value.clone() for value in model.policy.state_dict().values()]
+
+
+def same(mine: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
+    """Whether two policies are equal bit for bit."""
+    return all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
 def differences(first: Any, second: Any, where: str = "") -> list[str]:
     """Where two checkpoints differ in a single bit; the times of episodes, which are clock times, aside."""
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):

@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, 
 
 import agents
 from agents import attach, curiosity
+from tests.agents.runs import same, weights
 from vime import CheckpointError, InvalidData, InvalidSettings, ScaledBonus, Scaling, UnknownName, make_bonus
 
 ON = {"n_steps": 16, "batch_size": 16, "n_epochs": 2}
@@ -49,14 +50,6 @@ def build(name: str, env: VecEnv, **options: Any) -> Any:
     policy = "MlpLstmPolicy" if cls is RecurrentPPO else "MlpPolicy"
     net = {"net_arch": [8]} | ({"lstm_hidden_size": 8} if cls is RecurrentPPO else {})
     return cls(policy, env, policy_kwargs=net, **{"seed": 7} | settings | options)
-
-
-def weights(model: Any) -> list[torch.Tensor]:
-    return [value.clone() for value in model.policy.state_dict().values()]
-
-
-def same(mine: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
 @pytest.mark.parametrize(("normalise", "copies"), [(False, 1), (True, 3)])

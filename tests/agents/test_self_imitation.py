@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 from agents import SelfImitation, attach
 from agents.episodes import Episode
 from agents.train import train
-from tests.agents.runs import assert_same_run, small
+from tests.agents.runs import assert_same_run, same, small, weights
 from vime import CheckpointError, InvalidSettings
 
 SHORT: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "policy_kwargs": {"net_arch": [16]}, "seed": 1}
@@ -70,14 +70,6 @@ class Any_(gymnasium.Env):
         self.at += 1
         obs = self.observation_space.sample()
         return obs, float(self.np_random.normal()) if self.pays else 1.0, self.at == 5, False, {}
-
-
-def weights(model: Any) -> list[torch.Tensor]:
-    return [value.clone() for value in model.policy.state_dict().values()]
-
-
-def same(mine: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
 def wins(model: Any, episodes: int = 50) -> float:

@@ -19,7 +19,7 @@ from agents.checkpoint import read_checkpoint
 from agents.folder import read_config
 from agents.streams import TwoStreams, advantages
 from agents.train import train
-from tests.agents.runs import assert_same_run, small
+from tests.agents.runs import assert_same_run, same, small, weights
 from vime import CheckpointError, InvalidSettings, Scaling
 
 SHORT = {"n_steps": 16, "batch_size": 16}
@@ -87,14 +87,6 @@ def build(name: str, env: VecEnv, kind: str = "Mlp", **options: Any) -> Any:
     policy = f"{kind}LstmPolicy" if cls is RecurrentPPO else f"{kind}Policy"
     net = {"net_arch": [8]} | ({"lstm_hidden_size": 8} if cls is RecurrentPPO else {})
     return cls(policy, env, **{"policy_kwargs": net, "seed": 7} | settings | options)
-
-
-def weights(model: Any) -> list[torch.Tensor]:
-    return [value.clone() for value in model.policy.state_dict().values()]
-
-
-def same(mine: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
 def silence(model: Any) -> Any:

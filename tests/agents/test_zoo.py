@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 import vime
 from agents import curiosity
 from agents.zoo import CARRIED, Curious
+from tests.agents.runs import same, weights
 
 SMALL = {"hidden": [8], "width": 4, "passes": 1}
 LINE: dict[str, Any] = {"agents.zoo.Curious": {"bonus": "rnd", "scale": 1000.0, "learn_every": 48, **SMALL}}
@@ -45,14 +46,6 @@ def environment() -> VecNormalize:
 def model(env: Any = None) -> PPO:
     options: dict[str, Any] = {"n_steps": 16, "batch_size": 48, "n_epochs": 1, "policy_kwargs": {"net_arch": [8]}}
     return PPO("MlpPolicy", env or environment(), seed=3, **options)
-
-
-def weights(learnt: Any) -> list[torch.Tensor]:
-    return list(learnt.policy.state_dict().values())
-
-
-def same(one: list[torch.Tensor], two: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
 def scaled(scale: float) -> dict[str, Any]:
