@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from generative.divergences import entropy
 from generative.errors import InvalidSettings
 from generative.model import Batch, Model
 from generative.optimiser import Optimiser
@@ -150,11 +151,6 @@ class Clustering(Model):
         order = torch.as_tensor(linear_sum_assignment(-votes.numpy())[1], device=self.device)
         self.head.weight.copy_(self.head.weight[order].clone())
         self.head.bias.copy_(self.head.bias[order].clone())
-
-
-def entropy(p: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
-    """Returns the entropy of each distribution, in nats."""
-    return -torch.special.xlogy(p, p).sum(-1)
 
 
 def divergence(logits: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> Float[Tensor, ""]:

@@ -1,4 +1,4 @@
-"""Pure functions on distributions of codes: divergences, mean weights, free bits."""
+"""Pure functions on distributions of codes: entropies, divergences, mean weights, free bits."""
 
 import math
 
@@ -7,6 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 LOG_2_PI = math.log(2 * math.pi)
+
+
+def entropy(p: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
+    """Returns the entropy of each distribution, in nats."""
+    return -torch.special.xlogy(p, p).sum(-1)
 
 
 def normal_log_prob(

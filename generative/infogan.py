@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from generative.dcgan import downwards, draw_weights, upwards
+from generative.divergences import entropy
 from generative.errors import InvalidSettings
 from generative.gan_losses import GAMES, Game, discriminator_loss, generator_loss
 from generative.layers import Chain
 from generative.model import Batch, Model, Player
 from generative.optimiser import Optimiser
 from generative.randomness import integers, seeded, uniform
+from generative.warp import warp
 
 LEAK = 0.1  # slope of the rectifiers below 0
 
@@ -41,6 +43,9 @@ class InfoGANSettings:
     """Weight of the codes in the costs of both players."""
     continuous_weight: float = 1.0
     """Weight of continuous codes beside categorical ones."""
+    agreement: float = 0.0
+    """Weight of the information between the categorical codes read off a training image and off the same image warped
+    a little; as published, 0. With it the values are kinds of what is seen in the data, not slants or widths of it."""
     game: Game = "non-saturating"
     """Which cost the two play for."""
     noise: float = 0.2
@@ -63,8 +68,10 @@ class InfoGANSettings:
             )
         if self.game not in GAMES:
             raise InvalidSettings(f"`game` is one of {', '.join(GAMES)}; got {self.game!r}.")
-        if min(self.information, self.continuous_weight, self.noise) < 0:
-            raise InvalidSettings("`information`, `continuous_weight` and `noise` must not be negative.")
+        if min(self.information, self.continuous_weight, self.agreement, self.noise) < 0:
+            raise InvalidSettings("`information`, `continuous_weight`, `agreement` and `noise` must not be negative.")
+        if self.agreement and not self.categories:
+            raise InvalidSettings("`agreement` is of categorical codes, and `categories` names none.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +140,16 @@ class InfoGAN(Model):
         else:
             with torch.no_grad():
                 made = self.make(codes, noise)
-            real, features = self._real(self.trunk(batch.x, generator)), self.trunk(made, generator)
-            game = discriminator_loss(s.game, real, self._real(features))
+            seen, features = self.trunk(batch.x, generator), self.trunk(made, generator)
+            game = discriminator_loss(s.game, self._real(seen), self._real(features))
         surprise, error = self.misreading(self.reader(features).float(), codes)
         loss = game + s.information * (surprise + s.continuous_weight * error)
-        terms = {"loss": loss, "game": game}
+        terms = {"game": game}
+        if player == "discriminator" and s.agreement:
+            changed = self.trunk(warp(batch.x, generator), generator)
+            terms["agreement"] = self.agreement(self.reader(seen).float(), self.reader(changed).float())
+            loss = loss - s.agreement * terms["agreement"]
+        terms = {"loss": loss, **terms}
         if s.categories:
             terms["information"] = math.log(math.prod(s.categories)) - surprise
         return terms | ({"code_error": error} if s.continuous else {})
@@ -156,6 +168,23 @@ class InfoGAN(Model):
         for i, part in enumerate(logits):
             surprise = surprise + F.cross_entropy(part, codes.category[:, i])
         return surprise, 0.5 * (codes.continuous - means).square().sum(1).mean()
+
+    def agreement(self, read: Float[Tensor, "n d"], again: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+        """Returns the information between two readings of the same images' categories, in nats, summed over codes.
+
+        It is highest where either is certain, all values are as frequent, and the two always agree.
+
+        References: Ji et al. 2019, "Invariant information clustering for unsupervised image classification and
+            segmentation", equation 3.
+        """
+        widths = self.settings.categories
+        pairs = zip(read[:, : sum(widths)].split(widths, 1), again[:, : sum(widths)].split(widths, 1), strict=True)
+        found = read.new_zeros(())
+        for first, second in pairs:
+            joint = torch.softmax(first, 1).T @ torch.softmax(second, 1) / len(first)
+            joint = ((joint + joint.T) / 2).clamp_min(torch.finfo(joint.dtype).tiny)
+            found = found + 2 * entropy(joint.sum(1)) - entropy(joint.flatten())
+        return found
 
     @torch.no_grad()
     def information(self, n: int, generator: torch.Generator) -> float:

@@ -46,11 +46,11 @@ class MinibatchDiscrimination(nn.Module):
         self.bias = nn.Parameter(torch.zeros(kernels))
 
     def distances(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n n kernels"]:
-        """Returns the distance of every two examples, in the sum of absolute differences."""
+        """Returns the distance of every two examples, a sum of absolute differences; it has no second derivative."""
         length = self.directions.square().sum(0).clamp_min(1e-24).sqrt()
         matrix = self.directions * (self.log_scale.exp() / length)
-        placed = torch.einsum("nd,dkw->nkw", x, matrix)
-        return (placed[:, None] - placed[None]).abs().sum(-1)
+        placed = torch.einsum("nd,dkw->knw", x, matrix).contiguous()
+        return torch.cdist(placed, placed, p=1.0).permute(1, 2, 0)
 
     def closeness(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n kernels"]:
         """Returns the sum over the other examples of exp(-distance): n - 1 where all are alike."""

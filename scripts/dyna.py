@@ -60,10 +60,11 @@ TASKS: Mapping[str, dict[str, Any]] = {
         "episodes": 3,
         "sac": {
             "learning_starts": 1000,
-            "gradient_steps": 4,
+            "gradient_steps": 12,
+            "target_entropy": -1.0,
             "policy_kwargs": {"net_arch": [128, 128], **FUSED},
         },
-        "dyna": {"hidden": (128, 128), "rollout": 2, "rollouts": 10_000, "updates": 250, "capacity": 25_000},
+        "dyna": {"hidden": (200, 200), "rollout": 1, "rollouts": 20_000, "updates": 250, "capacity": 25_000},
     },
 }
 """What is measured on each task, and the settings of SAC and of `agents.dyna`."""
@@ -86,7 +87,11 @@ def learner(kind: str, task: str, seed: int, changes: Mapping[str, Any], learn_e
     """Returns a new model: `dyna`, or a control, `same` or `plain`."""
     settings = TASKS[task]
     own: dict[str, Any] = {} if kind == "plain" else json.loads(json.dumps(settings["sac"]))  # SB3 writes into them
-    own |= {name: value for name, value in changes.items() if name in ("gradient_steps", "batch_size", "learning_rate")}
+    own |= {
+        name: value
+        for name, value in changes.items()
+        if name in ("gradient_steps", "batch_size", "learning_rate", "target_entropy")
+    }
     model = SAC("MlpPolicy", task, seed=seed, device="cpu", **own)
     if kind == "dyna":
         rest = {name: value for name, value in changes.items() if name not in own}

@@ -26,7 +26,7 @@ from generative.optimiser import Optimiser
 EXTREMES = (-2.0, 2.0)
 """Where the continuous codes are looked at; training draws them from -1 to 1."""
 
-SIZES = ("channels", "hidden", "noise", "discriminator_rate", "generator_rate", "steps", "batch_size")
+SIZES = ("channels", "hidden", "noise", "agreement", "discriminator_rate", "generator_rate", "steps", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Arguments:
     """Before the discriminator: without, it soon tells what is made for certain, and the classes found are none."""
     discriminator_rate: float = 2e-4
     generator_rate: float = 1e-3
+    agreement: float = 0.0
+    """Weight of the agreement of the codes read off a digit and off the same one warped."""
     device: str = "cpu"
     runs: Path = Path("runs/table_infogan")
     """Where checkpoints lie."""
@@ -113,6 +115,7 @@ def main() -> None:
             channels=arguments.channels,
             hidden=arguments.hidden,
             noise=arguments.noise,
+            agreement=arguments.agreement,
             discriminator=discriminator,
             generator=generator,
         )

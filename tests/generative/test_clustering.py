@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from generative import Dataset, InvalidData, InvalidSettings, load, save
-from generative.clustering import Clustering, ClusteringSettings, divergence, entropy
+from generative.clustering import Clustering, ClusteringSettings, divergence
 from generative.data import Minibatches
+from generative.divergences import entropy
 from generative.few_labels import FewLabels, learn_few_labels, name, sort
 from generative.optimiser import Optimiser
 from tests.generative.small import generator, settings

@@ -73,6 +73,32 @@ def test_real_and_generated_images_are_normalised_apart(digits: Dataset) -> None
     torch.testing.assert_close(terms["information"], other["information"])
 
 
+def test_agreement_is_the_information_between_two_readings() -> None:
+    model = build(categories=[4, 2], agreement=1.0)
+    sure = 100 * torch.eye(4)[torch.arange(40) % 4]
+    pair = 100 * torch.eye(2)[torch.arange(40) % 2]
+    rest = torch.zeros(40, 2)
+    read = torch.cat([sure, pair, rest], 1)
+    assert float(model.agreement(read, read)) == pytest.approx(math.log(8))  # certain, even, and always the same
+    shuffled = torch.cat([sure[torch.arange(40) // 4 % 4], pair * 0, rest], 1)
+    assert float(model.agreement(read, shuffled)) < 0.3  # what one says tells little of the other
+    assert float(model.agreement(read, 0 * read)) == pytest.approx(0, abs=1e-6)
+    one = torch.cat([0 * sure + 100 * torch.eye(4)[0], pair, rest], 1)
+    assert float(model.agreement(one, one)) == pytest.approx(math.log(2))  # one value for all says nothing
+
+
+def test_agreement_teaches_the_reader_of_real_images_alone(digits: Dataset) -> None:
+    model, batch = build(agreement=2.0), batch_of(digits)
+    terms = model.losses(batch, "discriminator", generator())
+    surprise = math.log(10) - terms["information"]
+    torch.testing.assert_close(terms["loss"], terms["game"] + surprise + terms["code_error"] - 2 * terms["agreement"])
+    for part in ("trunk", "reader"):
+        assert sum(float(slope.abs().sum()) for slope in slopes(model, terms["agreement"], part)) > 0
+    assert "agreement" not in model.losses(batch, "generator", generator())
+    with pytest.raises(InvalidSettings, match="`agreement` is of categorical codes"):
+        build(agreement=1.0, categories=[])
+
+
 def test_codes_are_uniform() -> None:
     codes = build(categories=[4], continuous=3).draw_codes(20_000, generator())
     assert (codes.category[:, 0].bincount() / 20_000 - 0.25).abs().max() < 0.02
