@@ -36,6 +36,8 @@ class GANSettings:
     """Deviation of the noise added to what the discriminator sees."""
     minibatch_kernels: int = 0
     """Closenesses of minibatch discrimination."""
+    minibatch_group: int = 0
+    """Examples that are compared with each other there; 0 for the whole minibatch."""
     feature_matching: float = 0.0
     """Weight of feature matching in the generator's cost; 1 leaves nothing of the game's own."""
     historical_averaging: float = 0.0
@@ -58,6 +60,8 @@ class GANSettings:
             raise InvalidSettings(f"`real_target` must be in (0, 1]; got {self.real_target}.")
         if not 0 <= self.feature_matching <= 1:
             raise InvalidSettings(f"`feature_matching` is a share in [0, 1]; got {self.feature_matching}.")
+        if self.minibatch_group < 0 or self.minibatch_group == 1:
+            raise InvalidSettings(f"`minibatch_group` must be 0 or at least 2; got {self.minibatch_group}.")
         if min(self.noise, self.minibatch_kernels, self.historical_averaging) < 0:
             raise InvalidSettings("`noise`, `minibatch_kernels` and `historical_averaging` must not be negative.")
 
@@ -87,7 +91,11 @@ class GAN(Model):
             self.generator = Chain(*_layers((s.latent, *s.hidden), nn.ReLU()))
             self.output = nn.Linear(s.hidden[-1], size)
             self.trunk = Chain(Noise(s.noise), *_layers((size, *s.hidden), nn.LeakyReLU(0.2)))
-            self.closeness = MinibatchDiscrimination(s.hidden[-1], s.minibatch_kernels) if s.minibatch_kernels else None
+            self.closeness = (
+                MinibatchDiscrimination(s.hidden[-1], s.minibatch_kernels, group=s.minibatch_group)
+                if s.minibatch_kernels
+                else None
+            )
             self.head = nn.Linear(s.hidden[-1] + s.minibatch_kernels, 1)
         self.histories = nn.ModuleDict()
         if s.historical_averaging:

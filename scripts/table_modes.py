@@ -30,10 +30,13 @@ class Arguments:
 
     kernels: tuple[int, ...] = (0, 8)
     """Closenesses of minibatch discrimination; 0 leaves it out."""
+    group: int = 16
+    """Examples that are compared with each other; 0 for the whole minibatch."""
     seeds: int = 3
     steps: int = 10_000
     batch_size: int = 64
     hidden: int = 128
+    layers: int = 2
     latent: int = 2
     noise: float = 0.0
     rate: float = 1e-3
@@ -50,7 +53,7 @@ def main() -> None:
     table = Table(
         arguments.out, "How many of 25 Gaussians does a GAN cover with minibatch discrimination, and without?"
     )
-    names = ("steps", "batch_size", "hidden", "latent", "noise", "rate")
+    names = ("group", "steps", "batch_size", "hidden", "layers", "latent", "noise", "rate")
     sizes = {name: getattr(arguments, name) for name in names}
 
     def assess(model: Any) -> dict[str, float]:
@@ -61,8 +64,9 @@ def main() -> None:
     def measure(kernels: int, seed: int) -> dict[str, Any]:
         optimiser = Optimiser(rate=arguments.rate, betas=(0.5, 0.999), decay="linear", decay_from=0.5)
         settings = GANSettings(
-            latent=arguments.latent, hidden=(arguments.hidden, arguments.hidden), support="real",
-            noise=arguments.noise, minibatch_kernels=kernels, generator=optimiser, discriminator=optimiser,
+            latent=arguments.latent, hidden=(arguments.hidden,) * arguments.layers, support="real",
+            noise=arguments.noise, minibatch_kernels=kernels, minibatch_group=arguments.group,
+            generator=optimiser, discriminator=optimiser,
         )  # fmt: skip
         path: list[list[float]] = []
         model = GAN(data.shape, settings, seed=seed)

@@ -50,6 +50,16 @@ def test_closeness_equals_its_formula() -> None:
         torch.testing.assert_close(layer.closeness(x)[i], expected)
 
 
+def test_closeness_of_a_group_leaves_the_others_out() -> None:
+    layer, x = closeness(), torch.randn(7, 6, generator=generator())
+    layer.group = 3
+    found = layer.closeness(x)
+    layer.group = 0
+    torch.testing.assert_close(found, torch.cat([layer.closeness(part) for part in x.split(3)]))
+    layer.group = 9  # more than there are
+    torch.testing.assert_close(layer.closeness(x), layer.closeness(x[:7]))
+
+
 def test_closeness_starts_at_the_spread_of_the_data() -> None:
     layer, x = closeness(), 5 * torch.randn(50, 6, generator=generator())
     layer.start(x)
