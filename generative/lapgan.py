@@ -90,7 +90,8 @@ class LAPGAN(Model):
 
     References: Denton et al. 2015, "Deep generative image models using a Laplacian pyramid of adversarial networks";
         sizes of the layers as in its code for CIFAR-10.
-    Differs from the paper: leaky rectifiers in discriminators; the small image is noisy in training; Adam.
+    Differs from the paper: leaky rectifiers in discriminators; the small image is noisy in training; Adam; generators
+        of detail start with none, so that the first large images are the small ones, doubled.
     """
 
     name: ClassVar[str] = "lapgan"
@@ -175,10 +176,13 @@ class LAPGAN(Model):
 
 
 def _adder(colours: int, channels: int) -> Chain:
+    last = nn.Conv2d(channels, colours, 5, padding=2)
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
     return Chain(
         nn.Conv2d(colours + 1, channels, 7, padding=3), nn.ReLU(),
         nn.Conv2d(channels, channels, 7, padding=3), nn.ReLU(),
-        nn.Conv2d(channels, colours, 5, padding=2),
+        last,
     )  # fmt: skip
 
 

@@ -36,6 +36,8 @@ class Arguments:
     data_dir: Path
     """Folder of MNIST's four files."""
     seeds: int = 5
+    first: int = 0
+    """The first seed."""
     steps: int = 20_000
     batch_size: int = 128
     channels: int = 64
@@ -141,7 +143,8 @@ def main() -> None:
             "directions": directions(model),
         }
 
-    rows = [table.row({**sizes, "seed": seed}, lambda seed=seed: measure(seed)) for seed in range(arguments.seeds)]
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    rows = [table.row({**sizes, "seed": seed}, lambda seed=seed: measure(seed)) for seed in seeds]
     if (folder(0) / "model.safetensors").is_file():
         drawn = load(folder(0), name="infogan").eval()
         arguments.out.with_suffix(".png").write_bytes(traversals(drawn))  # type: ignore[arg-type]

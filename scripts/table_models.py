@@ -53,8 +53,8 @@ TABLES: Mapping[str, tuple[str, tuple[str, ...], Mapping[Size, Variants]]] = {
             "quick": {name: {"model": name} for name in ("gan", "dcgan", "lapgan")},
             "cpu": {
                 "gan": {"model": "gan", "steps": 3000},
-                "dcgan": {"model": "dcgan", "steps": 1500, "batch_size": 64, "settings": {"channels": 32}},
-                "lapgan": {"model": "lapgan", "steps": 1500, "batch_size": 64, "settings": {"channels": 32}},
+                "dcgan": {"model": "dcgan", "steps": 3000, "batch_size": 64, "settings": {"channels": 32}},
+                "lapgan": {"model": "lapgan", "steps": 3000, "batch_size": 64, "settings": {"channels": 16}},
             },
             "paper": {name: {"model": name} for name in ("gan", "dcgan", "lapgan")},
         },
