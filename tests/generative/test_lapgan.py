@@ -35,12 +35,8 @@ def test_sizes_of_a_pyramid_are_halves_and_keep_the_mean() -> None:
     torch.testing.assert_close(doubled(flat), torch.full((1, 1, 8, 8), 0.3))
 
 
-def test_without_detail_an_image_is_the_smallest_one_doubled() -> None:
+def test_before_any_training_an_image_is_the_smallest_one_doubled() -> None:
     model = build((1, 16, 16), levels=3).eval()
-    with torch.no_grad():
-        for adder in model.generators:
-            for parameter in list(adder.children())[-1].parameters():
-                parameter.zero_()
     small, middle, large = model.stages(4, generator())
     assert small.shape == (4, 1, 4, 4)
     torch.testing.assert_close(middle, doubled(small))
