@@ -1,9 +1,10 @@
 """How many of 25 Gaussians a GAN covers with and without minibatch discrimination: the collapse, and its cure.
 
-The same fully connected GAN on a grid of 5x5 Gaussians, whose samples are looked at all along; a mode counts where at
-least one in a hundred of 10,000 samples lies within three deviations of it.
+The same fully connected GAN on a grid of 5x5 Gaussians, whose samples are looked at all along. A mode is found where
+one of 2,500 samples lies within three deviations of it, as usual in the literature (Lin et al. 2018, "PacGAN"), and
+covered where at least one in a hundred of 10,000 does: a quarter of its share.
 
-    python scripts/table_modes.py                # 3 seeds of each, some 10 minutes on one core
+    python scripts/table_modes.py                # 3 seeds of each, some 20 minutes on one core
 """
 
 import statistics
@@ -21,25 +22,27 @@ from generative.gan import GAN, GANSettings
 from generative.metrics import mode_coverage
 from generative.optimiser import Optimiser
 
-SAMPLES, LEAST = 10_000, 100
+FEW, SAMPLES, LEAST = 2500, 10_000, 100
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Settings of the measurement."""
 
-    kernels: tuple[int, ...] = (0, 8)
+    kernels: tuple[int, ...] = (0, 4)
     """Closenesses of minibatch discrimination; 0 leaves it out."""
     group: int = 16
     """Examples that are compared with each other; 0 for the whole minibatch."""
     seeds: int = 3
-    steps: int = 10_000
+    steps: int = 25_000
     batch_size: int = 64
     hidden: int = 128
     layers: int = 2
     latent: int = 2
     noise: float = 0.0
-    rate: float = 1e-3
+    generator_rate: float = 1e-3
+    discriminator_rate: float = 1e-4
+    """A slow discriminator lets the generator run ahead: it collapses unless closeness is judged, too."""
     runs: Path = Path("runs/table_modes")
     """Where checkpoints lie."""
     out: Path = Path("results/generative/modes.json")
@@ -53,20 +56,34 @@ def main() -> None:
     table = Table(
         arguments.out, "How many of 25 Gaussians does a GAN cover with minibatch discrimination, and without?"
     )
-    names = ("group", "steps", "batch_size", "hidden", "layers", "latent", "noise", "rate")
+    names = (
+        "group",
+        "steps",
+        "batch_size",
+        "hidden",
+        "layers",
+        "latent",
+        "noise",
+        "generator_rate",
+        "discriminator_rate",
+    )
     sizes = {name: getattr(arguments, name) for name in names}
 
     def assess(model: Any) -> dict[str, float]:
         samples = model.sample(SAMPLES, torch.Generator().manual_seed(1))
-        found = mode_coverage(samples, centres, MIXTURE_STD, least=LEAST)
-        return {"modes": found.modes, "near": found.near}
+        found = mode_coverage(samples[:FEW], centres, MIXTURE_STD)
+        covered = mode_coverage(samples, centres, MIXTURE_STD, least=LEAST)
+        return {"found": found.modes, "covered": covered.modes, "near": covered.near}
 
     def measure(kernels: int, seed: int) -> dict[str, Any]:
-        optimiser = Optimiser(rate=arguments.rate, betas=(0.5, 0.999), decay="linear", decay_from=0.5)
+        generator, discriminator = (
+            Optimiser(rate=rate, betas=(0.5, 0.999), decay="linear", decay_from=0.5)
+            for rate in (arguments.generator_rate, arguments.discriminator_rate)
+        )
         settings = GANSettings(
             latent=arguments.latent, hidden=(arguments.hidden,) * arguments.layers, support="real",
             noise=arguments.noise, minibatch_kernels=kernels, minibatch_group=arguments.group,
-            generator=optimiser, discriminator=optimiser,
+            generator=generator, discriminator=discriminator,
         )  # fmt: skip
         path: list[list[float]] = []
         model = GAN(data.shape, settings, seed=seed)
@@ -78,7 +95,7 @@ def main() -> None:
                 report_every=500, save_every=500,
             ),
             evaluate=assess,
-            log=lambda step, terms: path.append([step, terms["modes"], round(terms["near"], 3)]),
+            log=lambda step, terms: path.append([step, terms["found"], terms["covered"], round(terms["near"], 3)]),
             folder=arguments.runs / "-".join(map(str, (kernels, *sizes.values(), seed))),
         )  # fmt: skip
         return {**assess(model), "path": path}
@@ -89,11 +106,15 @@ def main() -> None:
     for kernels in arguments.kernels:
         wanted = {"kernels": kernels, **sizes}
         rows = [row for row in table.rows if all(row[name] == value for name, value in wanted.items())]
-        modes = [row["modes"] for row in rows]
-        near = [row["near"] for row in rows]
+        found, covered, near = ([row[name] for row in rows] for name in ("found", "covered", "near"))
         table.summary(
             f"summary, {kernels} kernels",
-            {"modes": modes, "median": statistics.median(modes), "share_near_a_mode": [round(x, 3) for x in near]},
+            {
+                "modes_found": found,
+                "median": statistics.median(found),
+                "modes_covered": covered,
+                "share_near_a_mode": [round(x, 3) for x in near],
+            },
         )
 
 
