@@ -134,6 +134,7 @@ class InfoGAN(Model):
         """Returns the cost of `player` and its terms; `information` is the bound for categorical codes, in nats."""
         s, n = self.settings, len(batch.x)
         codes, noise = self.draw_codes(n, generator), self._noise(n, generator)
+        agreement = None
         if player == "generator":
             features = self.trunk(self.make(codes, noise), generator)
             game = generator_loss(s.game, self._real(features))
@@ -142,14 +143,13 @@ class InfoGAN(Model):
                 made = self.make(codes, noise)
             seen, features = self.trunk(batch.x, generator), self.trunk(made, generator)
             game = discriminator_loss(s.game, self._real(seen), self._real(features))
+            if s.agreement:
+                changed = self.trunk(warp(batch.x, generator), generator)
+                agreement = self.agreement(self.reader(seen).float(), self.reader(changed).float())
         surprise, error = self.misreading(self.reader(features).float(), codes)
-        loss = game + s.information * (surprise + s.continuous_weight * error)
-        terms = {"game": game}
-        if player == "discriminator" and s.agreement:
-            changed = self.trunk(warp(batch.x, generator), generator)
-            terms["agreement"] = self.agreement(self.reader(seen).float(), self.reader(changed).float())
-            loss = loss - s.agreement * terms["agreement"]
-        terms = {"loss": loss, **terms}
+        terms = {"loss": game + s.information * (surprise + s.continuous_weight * error), "game": game}
+        if agreement is not None:
+            terms |= {"loss": terms["loss"] - s.agreement * agreement, "agreement": agreement}
         if s.categories:
             terms["information"] = math.log(math.prod(s.categories)) - surprise
         return terms | ({"code_error": error} if s.continuous else {})
