@@ -134,7 +134,7 @@ class InfoGAN(Model):
         """Returns the cost of `player` and its terms; `information` is the bound for categorical codes, in nats."""
         s, n = self.settings, len(batch.x)
         codes, noise = self.draw_codes(n, generator), self._noise(n, generator)
-        agreement = None
+        seen = None
         if player == "generator":
             features = self.trunk(self.make(codes, noise), generator)
             game = generator_loss(s.game, self._real(features))
@@ -143,12 +143,11 @@ class InfoGAN(Model):
                 made = self.make(codes, noise)
             seen, features = self.trunk(batch.x, generator), self.trunk(made, generator)
             game = discriminator_loss(s.game, self._real(seen), self._real(features))
-            if s.agreement:
-                changed = self.trunk(warp(batch.x, generator), generator)
-                agreement = self.agreement(self.reader(seen).float(), self.reader(changed).float())
         surprise, error = self.misreading(self.reader(features).float(), codes)
         terms = {"loss": game + s.information * (surprise + s.continuous_weight * error), "game": game}
-        if agreement is not None:
+        if s.agreement and seen is not None:
+            changed = self.trunk(warp(batch.x, generator), generator)
+            agreement = self.agreement(self.reader(seen).float(), self.reader(changed).float())
             terms |= {"loss": terms["loss"] - s.agreement * agreement, "agreement": agreement}
         if s.categories:
             terms["information"] = math.log(math.prod(s.categories)) - surprise
