@@ -38,8 +38,8 @@ class MinibatchDiscrimination(nn.Module):
 
     Differs from the paper: groups, after Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN",
         appendix B, and Lin et al. 2018, "PacGAN"; the directions have unit length and a scale, as in its code, and
-        `start` sets the scale so that half of the mean distance to the nearest other example is 1, and the bias so that
-        closeness has mean 0 there.
+        `start` sets the scale so that half of the mean distance to the nearest other example of a group is 1, and the
+        bias so that closeness has mean 0 there.
     """
 
     def __init__(self, features: int, kernels: int, width: int = 5, group: int = 0) -> None:
@@ -73,8 +73,10 @@ class MinibatchDiscrimination(nn.Module):
     def start(self, x: Float[Tensor, "n d"]) -> None:
         """Sets scale and bias from the features of a first minibatch."""
         self.log_scale.zero_()
-        own = torch.eye(len(x), dtype=torch.bool, device=x.device)[:, :, None]
-        near = self.distances(x).masked_fill(own, float("inf")).amin(1).mean(0)
+        size = min(self.group or len(x), len(x))
+        groups = x[: len(x) - len(x) % size].unflatten(0, (-1, size))
+        own = torch.eye(size, dtype=torch.bool, device=x.device)[:, :, None]
+        near = self.distances(groups).masked_fill(own, float("inf")).amin(2).mean((0, 1))
         self.log_scale.copy_(-(0.5 * near).clamp_min(CONSTANT).log()[:, None].expand_as(self.log_scale))
         self.bias.copy_(-self.closeness(x).mean(0))
 

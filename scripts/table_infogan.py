@@ -3,8 +3,8 @@
 Clusters are named by digits one to one as well as can be (Hungarian), with the averaged weights at the end of the run;
 no run is chosen. Killed and started again it goes on where it was.
 
-    python scripts/table_infogan.py --data-dir DIR --device cuda                                            # as published
-    python scripts/table_infogan.py --data-dir DIR --channels 32 --hidden 512 --steps 2500 --agreement 1    # on a CPU
+    python scripts/table_infogan.py --data-dir DIR --device cuda                                          # as published
+    python scripts/table_infogan.py --data-dir DIR --channels 32 --hidden 512 --steps 2500 --agreement 1  # on a CPU
 """
 
 import math

@@ -68,6 +68,18 @@ def test_closeness_starts_at_the_spread_of_the_data() -> None:
     torch.testing.assert_close(layer(x)[:, 6:].mean(0), torch.zeros(3), atol=1e-5, rtol=0)
 
 
+def test_in_groups_closeness_starts_at_the_spread_within_them() -> None:
+    """The nearest of a thousand is much nearer than the nearest of sixteen, and is hardly ever in the group."""
+    layer, x = closeness(), torch.randn(203, 6, generator=generator())
+    layer.group = 4
+    layer.start(x)
+    near = [layer.distances(part).masked_fill(torch.eye(4, dtype=torch.bool)[:, :, None], float("inf")).amin(1)
+            for part in x[:200].split(4)]  # fmt: skip
+    torch.testing.assert_close(torch.cat(near).mean(0), torch.full((3,), 2.0))
+    layer.start(x[:3])  # fewer than a group
+    assert layer.closeness(x[:3]).isfinite().all()
+
+
 def play(weight: float, rounds: int) -> list[float]:
     """Both players of V = (f(x) - 1)(y - 1), f(x) = x below 0 and x² above, from (0.3, 0.3) by steps of 0.05."""
     x, y = (nn.Parameter(torch.tensor(0.3, dtype=torch.float64)) for _ in range(2))
