@@ -34,6 +34,8 @@ class Arguments:
     group: int = 16
     """Examples that are compared with each other; 0 for the whole minibatch."""
     seeds: int = 3
+    first: int = 0
+    """The first seed."""
     steps: int = 25_000
     batch_size: int = 64
     hidden: int = 128
@@ -100,7 +102,7 @@ def main() -> None:
         )  # fmt: skip
         return {**assess(model), "path": path}
 
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
         for kernels in arguments.kernels:
             table.row({"kernels": kernels, **sizes, "seed": seed}, lambda k=kernels, s=seed: measure(k, s))
     for kernels in arguments.kernels:
