@@ -61,10 +61,13 @@ class MinibatchDiscrimination(nn.Module):
 
         The last group is smaller where the minibatch cannot be divided evenly.
         """
-        whole = len(x) - len(x) % self.group if self.group else 0
-        groups = x[:whole].unflatten(0, (-1, self.group)) if whole else x[None, :0]
-        parts = [self._sum(groups).flatten(0, 1), self._sum(x[whole:])]
-        return torch.cat(parts)
+        found = self._sum(self._groups(x)).flatten(0, 1)
+        return found if len(found) == len(x) else torch.cat([found, self._sum(x[len(found) :])])
+
+    def _groups(self, x: Tensor) -> Tensor:
+        """Returns the examples in whole groups, without those that are left over."""
+        size = max(1, min(self.group or len(x), len(x)))
+        return x[: len(x) - len(x) % size].unflatten(0, (-1, size))
 
     def _sum(self, x: Tensor) -> Tensor:
         return torch.exp(-self.distances(x)).sum(-3) - 1  # an example's own distance is 0, and counts for nothing
@@ -73,9 +76,8 @@ class MinibatchDiscrimination(nn.Module):
     def start(self, x: Float[Tensor, "n d"]) -> None:
         """Sets scale and bias from the features of a first minibatch."""
         self.log_scale.zero_()
-        size = min(self.group or len(x), len(x))
-        groups = x[: len(x) - len(x) % size].unflatten(0, (-1, size))
-        own = torch.eye(size, dtype=torch.bool, device=x.device)[:, :, None]
+        groups = self._groups(x)
+        own = torch.eye(groups.shape[1], dtype=torch.bool, device=x.device)[:, :, None]
         near = self.distances(groups).masked_fill(own, float("inf")).amin(2).mean((0, 1))
         self.log_scale.copy_(-(0.5 * near).clamp_min(CONSTANT).log()[:, None].expand_as(self.log_scale))
         self.bias.copy_(-self.closeness(x).mean(0))

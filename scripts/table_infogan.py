@@ -143,12 +143,13 @@ def main() -> None:
             "directions": directions(model),
         }
 
-    seeds = range(arguments.first, arguments.first + arguments.seeds)
-    rows = [table.row({**sizes, "seed": seed}, lambda seed=seed: measure(seed)) for seed in seeds]
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        table.row({**sizes, "seed": seed}, lambda seed=seed: measure(seed))
     if (folder(0) / "model.safetensors").is_file():
         drawn = load(folder(0), name="infogan").eval()
         arguments.out.with_suffix(".png").write_bytes(traversals(drawn))  # type: ignore[arg-type]
-    errors = [row["clustering_error"] for row in rows]
+    alike = (row for row in table.rows if all(row[name] == value for name, value in sizes.items()))
+    errors = [row["clustering_error"] for row in alike]
     table.summary(
         f"summary, agreement {arguments.agreement:g}",
         {**sizes, "seeds": len(errors), "median": statistics.median(errors), "best": min(errors), "worst": max(errors)},

@@ -24,6 +24,10 @@ from generative.optimiser import Optimiser
 
 FEW, SAMPLES, LEAST = 2500, 10_000, 100
 
+SIZES = (
+    "group", "steps", "batch_size", "hidden", "layers", "latent", "noise", "generator_rate", "discriminator_rate",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -58,18 +62,7 @@ def main() -> None:
     table = Table(
         arguments.out, "How many of 25 Gaussians does a GAN cover with minibatch discrimination, and without?"
     )
-    names = (
-        "group",
-        "steps",
-        "batch_size",
-        "hidden",
-        "layers",
-        "latent",
-        "noise",
-        "generator_rate",
-        "discriminator_rate",
-    )
-    sizes = {name: getattr(arguments, name) for name in names}
+    sizes = {name: getattr(arguments, name) for name in SIZES}
 
     def assess(model: Any) -> dict[str, float]:
         samples = model.sample(SAMPLES, torch.Generator().manual_seed(1))
