@@ -37,16 +37,17 @@ class AutoregressiveNet(nn.Module):
         *inner, last = dense_masks(dimensions, hidden, outputs=outputs)
         widths = (dimensions, *hidden)
         self.inner = nn.ModuleList(Dense(widths[i], widths[i + 1], mask=mask) for i, mask in enumerate(inner))
-        self.context = nn.ModuleList(Dense(context, width) for width in hidden) if context else None
+        self.context = Dense(context, sum(hidden)) if context and hidden else None
         self.last = Dense(widths[-1], outputs * dimensions, mask=last, scale=OUTPUT_SCALE)
         self.act = ACTIVATIONS[activation]()
-        self.shape = (outputs, dimensions)
+        self.hidden, self.shape = list(hidden), (outputs, dimensions)
 
     def forward(self, z: Float[Tensor, "*k n d"], context: Float[Tensor, "n c"] | None) -> Float[Tensor, "*k n o d"]:
         """Returns the outputs for every entry."""
+        told = None if self.context is None else self.context(context).split(self.hidden, -1)
         for i, layer in enumerate(self.inner):
             z = layer(z)
-            z = self.act(z if self.context is None else z + self.context[i](context))
+            z = self.act(z if told is None else z + told[i])
         return self.last(z).unflatten(-1, self.shape)
 
 

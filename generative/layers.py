@@ -37,6 +37,7 @@ class WeightNormal(nn.Module):
 
     gain: Tensor
     mask: Tensor | None
+    unconnected: Tensor | None  # ones where an output has no connection at all, so that its direction has a length
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class WeightNormal(nn.Module):
             self.gain.requires_grad_(False)
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.register_buffer("mask", mask)
+        self.register_buffer("unconnected", _unconnected(mask, axis), persistent=False)
         self.axis, self.scale, self.starting = axis, scale, False
 
     @property
@@ -66,11 +68,12 @@ class WeightNormal(nn.Module):
         v = self.v if self.mask is None else self.v * self.mask
         if not self.normalised:
             return v
-        others = [axis for axis in range(v.ndim) if axis != self.axis]
-        length = v.square().sum(others).clamp_min(1e-24).sqrt()
+        if self.unconnected is not None:
+            v = v + self.unconnected
         shape = [1] * v.ndim
         shape[self.axis] = -1
-        return v * (self.gain / length).view(shape)
+        weight = torch._weight_norm(v, self.gain.view(shape), self.axis)
+        return weight if self.unconnected is None else weight * self.mask
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Returns the map of `x` by `weight` and `bias`."""
@@ -103,6 +106,13 @@ class WeightNormal(nn.Module):
         """Sizes, and what is particular."""
         masked = "" if self.mask is None else ", masked"
         return f"v={tuple(self.v.shape)}, scale={self.scale}{masked}"
+
+
+def _unconnected(mask: Tensor | None, axis: int) -> Tensor | None:
+    if mask is None:
+        return None
+    found = mask.sum([other for other in range(mask.ndim) if other != axis], keepdim=True) == 0
+    return found.float().expand_as(mask).clone() if found.any() else None
 
 
 class Dense(WeightNormal):
