@@ -3,11 +3,14 @@
 Help does not import torch.
 """
 
+import contextlib
+import functools
+import io
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tyro
@@ -82,8 +85,37 @@ def _run(words: list[str]) -> None:
     if words[:1] == ["generate"]:
         prog, words = "vime generate", words[1:]
         table = commands.generate.commands(words)
-    with REGISTRY:
-        tyro.extras.subcommand_cli_from_dict(table, prog=prog, description=DESCRIPTIONS[prog], args=words)
+    later = {name: _later(command) for name, command in table.items()}
+    told = io.StringIO()
+    try:
+        with REGISTRY, contextlib.redirect_stderr(told):
+            run = tyro.extras.subcommand_cli_from_dict(later, prog=prog, description=DESCRIPTIONS[prog], args=words)
+    except SystemExit as stop:
+        ours = [error for error in _behind(stop) if _can_be_mended(error)]
+        if ours:  # settings that were refused: in our words, not in a box about tyro's names
+            raise ours[0] from None
+        print(told.getvalue(), end="", file=sys.stderr)
+        raise
+    run()
+
+
+def _later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """Returns what tyro reads as `command`, but that only returns how to run it."""
+
+    @functools.wraps(command)
+    def read(*args: Any, **kwargs: Any) -> Callable[[], None]:
+        return functools.partial(command, *args, **kwargs)
+
+    return read
+
+
+def _behind(error: BaseException) -> Iterator[Exception]:
+    """Yields the exceptions that `error` was raised in the handling of."""
+    before = error.__context__
+    while before is not None:
+        if isinstance(before, Exception):
+            yield before
+        before = before.__context__
 
 
 def _table(words: list[str]) -> dict[str, Callable[..., None]]:

@@ -72,8 +72,8 @@ class WeightNormal(nn.Module):
             v = v + self.unconnected
         shape = [1] * v.ndim
         shape[self.axis] = -1
-        weight = torch._weight_norm(v, self.gain.view(shape), self.axis)
-        return weight if self.unconnected is None else weight * self.mask
+        weight = torch._weight_norm(v, self.gain.view(shape), self.axis)  # type: ignore[attr-defined]
+        return weight if self.mask is None or self.unconnected is None else weight * self.mask
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Returns the map of `x` by `weight` and `bias`."""

@@ -40,7 +40,7 @@ class ModelRun:
     device: str = "cpu"
     """Where to train: cpu, cuda or cuda:N."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the products; bfloat16 pays on a GPU."""
+    """Of the products; bfloat16 pays on a GPU, and on a CPU that computes in it."""
     compile: bool = False
     """Whether torch.compile fuses the losses; pays after a minute or so."""
     threads: int = 1

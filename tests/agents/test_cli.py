@@ -65,6 +65,8 @@ def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
         (["compare", "--tasks", "CartPole-v1", "--seeds", "0"], "--seeds"),
         (["train", "--task", "CartPole-v1", "--bonus-settings", "samples=many"], "must be a whole number"),
         (["train", "--task", "CartPole-v1", "--algorithm-settings", "gamma=high"], "takes no text"),
+        (["explore", "--task", "MountainCarContinuous-v0", "--steps", "-3"], "`steps` must be at least 1; got -3."),
+        (["explore", "--task", "MountainCarContinuous-v0", "--horizon", "0"], "`horizon` must be at least 1; got 0."),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
@@ -91,10 +93,11 @@ def test_an_empty_folder_is_said(command: str, tmp_path: Path, capsys: pytest.Ca
         "train --task A --out x --steps 1e999", "train --task A --out x --streams 3",
     ],
 )  # fmt: skip
-def test_words_that_make_no_command_are_refused(words: str) -> None:
+def test_words_that_make_no_command_are_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(words.split())
     assert stop.value.code == 2
+    assert "vime" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
