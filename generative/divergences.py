@@ -42,7 +42,7 @@ def log_mean_exp(log_weights: Float[Tensor, "k *n"]) -> Float[Tensor, "*n"]:
     return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
 
 
-def free_bits(divergence: Float[Tensor, "n group"], floor: float) -> Float[Tensor, ""]:
+def free_bits(divergence: Float[Tensor, "n group"], floor: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
     """Returns the sum over groups of their divergence, but at least `floor` nats each.
 
     Below the floor a group has no slope.
@@ -50,7 +50,7 @@ def free_bits(divergence: Float[Tensor, "n group"], floor: float) -> Float[Tenso
 
     References: Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow", equation 15.
     """
-    return divergence.mean(0).clamp_min(floor).sum()
+    return divergence.mean(0).clamp(min=floor).sum()
 
 
 def bits_per_dim(nats: Float[Tensor, "*n"], dimensions: int) -> Float[Tensor, "*n"]:

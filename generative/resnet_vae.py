@@ -42,6 +42,8 @@ class ResNetVAESettings:
     """Channels of a step's hidden layers, multiples of `latent`; two of 160 in the paper. None makes it linear."""
     free_bits: float = 0.25
     """Nats of divergence that each feature map has free, over the whole image."""
+    free_rounds: int = 0
+    """Rounds over which they shrink to nothing, so that in the end the bound itself is climbed; 0 leaves them."""
     likelihood: Literal["bernoulli", "discretised"] = "bernoulli"
     """Of a pixel: 0 or 1; grey levels or colours, as a mixture of logistics."""
     levels: int = 256
@@ -53,8 +55,11 @@ class ResNetVAESettings:
 
     def __post_init__(self) -> None:
         sizes = (self.depth, self.filters, self.latent, self.stride, *self.flow_hidden)
-        if min(sizes) < 1 or self.free_bits < 0:
-            raise InvalidSettings(f"Sizes must be positive, `free_bits` not negative; got {sizes}, {self.free_bits}.")
+        if min(sizes) < 1 or min(self.free_bits, self.free_rounds) < 0:
+            raise InvalidSettings(
+                "Sizes must be positive, `free_bits` and `free_rounds` not negative; "
+                f"got {sizes}, {self.free_bits}, {self.free_rounds}."
+            )
         if any(width % self.latent for width in self.flow_hidden):
             raise InvalidSettings(f"`flow_hidden` must be multiples of {self.latent} maps; got {self.flow_hidden}.")
         choose("likelihood", self.likelihood, LIKELIHOODS)
@@ -220,13 +225,22 @@ class ResNetVAE(Model):
         found = self.inferred(batch.x, generator)
         reconstruction = -self.likelihood.log_prob(found.parameters, batch.x).mean()
         total = found.divergence.sum(1).mean()
-        floor = self.settings.free_bits
         return {
-            "loss": reconstruction + (free_bits(found.divergence, floor) if floor else total),
+            "loss": reconstruction + self._paid(found.divergence, batch.step),
             "bound": -(reconstruction + total),
             "reconstruction": reconstruction,
             "divergence": total,
         }
+
+    def _paid(self, divergence: Float[Tensor, "n maps"], step: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """Returns the divergence as it is paid for after `step` rounds, where some of each map is free."""
+        s = self.settings
+        if not s.free_bits:
+            return divergence.sum(1).mean()
+        if not s.free_rounds:
+            return free_bits(divergence, s.free_bits)
+        left = 1 - step / s.free_rounds
+        return free_bits(divergence, torch.where(left > 0, s.free_bits * left, -torch.inf))
 
     @torch.no_grad()
     def bound(self, x: Float[Tensor, "n *shape"], samples: int, generator: torch.Generator) -> Float[Tensor, " n"]:

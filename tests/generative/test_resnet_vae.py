@@ -94,6 +94,17 @@ def test_maps_below_their_free_bits_have_no_slope() -> None:
     assert all((slope[: 2 * MAPS] != 0).all() for slope in slopes)
 
 
+def test_free_bits_shrink_to_nothing_over_their_rounds() -> None:
+    model, x = resnet_vae(free_bits=1e4, free_rounds=10), batch(8).x
+    model.initialise(batch(8), generator())
+    for step, free in ((0, 1e4), (5, 5e3), (9, 1e3)):
+        terms = model.losses(Batch(x=x, step=torch.tensor(float(step))), "model", generator(1))
+        assert float((terms["loss"] - terms["reconstruction"]).detach()) == pytest.approx(free * 2 * MAPS)
+    for step in (10, 11):
+        terms = model.losses(Batch(x=x, step=torch.tensor(float(step))), "model", generator(1))
+        torch.testing.assert_close(terms["loss"], -terms["bound"])
+
+
 def test_the_start_lets_images_begin_at_their_mean() -> None:
     model, data = resnet_vae(), batch(200)
     model.initialise(data, generator())
