@@ -100,6 +100,9 @@ TABLES: Mapping[str, tuple[str, tuple[str, ...], Mapping[Size, Variants]]] = {
                 "iaf, T=2, W=320": {
                     "model": "iaf-vae", "data": "mnist-14", "steps": 8000, "settings": {"hidden": [200, 200]},
                 },
+                "28x28: diagonal": {"model": "vae", "steps": 24_000},
+                "28x28: iaf, T=2, W=320": {"model": "iaf-vae", "steps": 24_000},
+                "28x28: iaf, T=4, W=320": {"model": "iaf-vae", "steps": 24_000, "settings": {"steps": 4}},
             },
             "paper": {
                 "diagonal": {"model": "vae", "settings": {**PAPER_NETWORK, "optimiser": ADAMAX}},
