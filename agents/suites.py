@@ -93,11 +93,11 @@ RECIPES: Mapping[str, Recipe] = {
             "environments": 32,
             "streams": 2,  # what a dive found new must not end with it, for all end alike
             "algorithm_settings": {
-                "n_steps": 64,
+                "n_steps": size,  # a rollout is of whole dives,
+                "gae_lambda": 1.0,  # and each choice is judged by all that came after it
                 "n_epochs": 4,
                 "learning_rate": 0.01,
                 "ent_coef": 0.01,
-                "gae_lambda": 0.99,  # the treasure is fifty steps from the first choice
                 "policy_kwargs": {"net_arch": []},  # every cell its own number: actions mean another thing in each
             },
         }
