@@ -106,6 +106,26 @@ def load(path: str | os.PathLike[str], *, name: str | None = None, device: str =
     return model.to(torch.device(device)).eval()
 
 
+def load_weights(model: Model, path: str | os.PathLike[str]) -> None:
+    """Takes over the weights of a saved model of the same shapes, perhaps of another name, as a VAE's for an IWAE.
+
+    Raises:
+        CheckpointError: the file is truncated or foreign, or its model has other parts or sizes.
+    """
+    path = _file(path)
+    facts, tensors = read(path)
+    ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in tensors.items()}
+    name = next((name for name in ours | theirs if ours.get(name) != theirs.get(name)), None)
+    if name is not None:
+        found = dict(facts.get("model", {})).get("name", "training")
+        raise CheckpointError(
+            f"The weights in {path}, of a {found}, do not fit this {model.name}: {name} has the shape "
+            f"{theirs.get(name, 'of nothing')} there and {ours.get(name, 'of nothing')} here."
+        )
+    model.load_state_dict(tensors)
+
+
 def _file(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     return path if path.suffix == SUFFIX or path.is_file() else path / MODEL_FILE

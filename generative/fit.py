@@ -36,7 +36,8 @@ def fit(
     The folder holds `training.safetensors`, to go on from, and `model.safetensors`, for `load`.
 
     Args:
-        model: a new model; where the folder has a checkpoint, its weights are replaced.
+        model: a new model, or one that has learned (with `initial_examples=0`); where the folder has a checkpoint, its
+            weights are replaced.
         data: examples; `data.suited(model)` binarises them for a model that wants it.
         settings: how to train.
         log: called with the number of rounds done and the mean terms since the last call, every `report_every` rounds.
@@ -80,7 +81,8 @@ class _Run:
         """Trains to the end, and returns the last figures."""
         if not self._resume():
             first = min(self.settings.initial_examples, len(self.data.train))
-            self.training.start(Minibatches(self.data, first, self.settings.seed, self.model.device))
+            seen = Minibatches(self.data, first, self.settings.seed, self.model.device) if first else None
+            self.training.start(seen)
         self._keep()
         try:
             while self.training.step < self.settings.steps:

@@ -38,13 +38,13 @@ class FitSettings:
     save_every: int = 2_000
     """Rounds between checkpoints, and between evaluations."""
     initial_examples: int = 500
-    """Examples in the minibatch that a model sets its first values from."""
+    """Examples in the minibatch that a model sets its first values from; 0 leaves those of a model that has learned."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "report_every", "save_every", "initial_examples"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidSettings(f"`{name}` must be a positive whole number; got {value!r}.")
+            value, least = getattr(self, name), int(name != "initial_examples")
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InvalidSettings(f"`{name}` must be a whole number, {least} at least; got {value!r}.")
         if self.average is not None and not 0 <= self.average < 1:
             raise InvalidSettings(f"`average` must be in [0, 1), or None; got {self.average}.")
         if self.precision not in ("float32", "bfloat16"):
@@ -74,10 +74,11 @@ class Training:
         if settings.compile:
             self._losses = torch.compile(model.losses)
 
-    def start(self, minibatches: Minibatches) -> None:
-        """Lets the model set its first values from the first examples; the mean of the weights begins there."""
-        with torch.no_grad():
-            self.model.initialise(minibatches.next(self.generator, self.clock), self.generator)
+    def start(self, minibatches: Minibatches | None) -> None:
+        """Lets the model set its first values from the first examples, if any; the mean of the weights begins there."""
+        if minibatches is not None:
+            with torch.no_grad():
+                self.model.initialise(minibatches.next(self.generator, self.clock), self.generator)
         self.group.spread([*self.model.parameters(), *self.model.buffers()])
         if self.average is not None:
             self.average = Average(averaged(self.model), self.average.decay)

@@ -37,6 +37,8 @@ class ModelRun:
     """Classifiers that semi-supervised-gan trains as one, and that vote; 1 unless given."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Fields of the model's own settings, as latent=16 or generator.rate=1e-4."""
+    begin: str = ""
+    """Folder or file of a trained model whose weights it begins with, as a VAE's for an IWAE of the same sizes."""
     device: str = "cpu"
     """Where to train: cpu, cuda or cuda:N."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -19,6 +19,7 @@ from agents.generate.config import ModelRun
 from agents.generate.page import show
 from agents.versions import changed, machine
 from generative import FitSettings, fit
+from generative.checkpoint import TRAINING_FILE, load_weights
 from vime.errors import RunConflict
 
 REPORTS, SAVES = 200, 20
@@ -92,10 +93,13 @@ class _Run:
         now, before = machine(run.threads, run.device), self.folder.record("versions.json")
         exact = before is None or not changed(before, now)
         write_json(self.folder.path("versions.json"), now)
+        if run.begin and not self.folder.path(TRAINING_FILE).exists():
+            load_weights(model, run.begin)
         report = every(plan.steps, REPORTS)
         settings = FitSettings(
             steps=plan.steps, batch_size=plan.batch_size, seed=run.seed, device=run.device, precision=run.precision,
             compile=run.compile, report_every=report, save_every=report * every(REPORTS, SAVES),
+            **({"initial_examples": 0} if run.begin else {}),
         )  # fmt: skip
         try:
             terms = fit(

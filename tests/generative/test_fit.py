@@ -110,6 +110,18 @@ def test_a_finished_training_returns_at_once_and_a_longer_one_goes_on(digits: Da
     assert steps == [30]
 
 
+def test_a_model_that_has_learned_goes_on_from_its_weights(digits: Dataset) -> None:
+    model, data = small("vae", digits), data_for("vae", digits)
+    fit(model, data, settings(20))
+    learned = {name: value.clone() for name, value in model.state_dict().items()}
+    moved = {}
+    for first in (0, 500):
+        model.load_state_dict(learned)
+        fit(model, data, settings(1, initial_examples=first))
+        moved[first] = max(float((value - learned[name]).abs().max()) for name, value in model.state_dict().items())
+    assert 0 < 5 * moved[0] < moved[500]  # one step of Adam, or first values set anew
+
+
 @pytest.mark.parametrize("change", ["model", "setting", "data", "fit"])
 def test_a_folder_of_another_training_is_refused(change: str, digits: Dataset, tmp_path: Path) -> None:
     data = data_for("vae", digits)
@@ -194,7 +206,7 @@ def test_compiled_losses_give_the_same_training() -> None:
 
 
 def test_settings_out_of_range_are_refused(digits: Dataset) -> None:
-    with pytest.raises(InvalidSettings, match="`batch_size` must be a positive whole number; got 0"):
+    with pytest.raises(InvalidSettings, match="`batch_size` must be a whole number, 1 at least; got 0"):
         settings(5, batch_size=0)
     with pytest.raises(InvalidSettings, match="`device` is cpu, cuda"):
         fit(small("vae", digits), data_for("vae", digits), settings(1, device="tpu!"))

@@ -207,7 +207,9 @@ def test_rows_say_a_test_figure_where_it_was_taken(finished: Path) -> None:
         (["semi-supervised-gan", "--labels", "9000"], "cannot give 900 labelled examples"),
         (["vae", "--settings", "latnt=3"], "Did you mean 'latent'?"),
         (["vae", "--settings", "optimiser.rat=3"], "Did you mean 'rate'?"),
-        (["vae", "--settings", "latent=many"], "cannot be built"),
+        (["vae", "--settings", "latent=many"], "`latent` of VAESettings must be a whole number; got 'many'"),
+        (["vae", "--settings", "hidden=64,64"], "must be a sequence as [...], each entry a whole number"),
+        (["vae", "--begin", "nowhere"], "There is no file nowhere"),
         (["vae", "--device", "gpu"], "`device`"),
         (["lapgan", "--settings", "levels=9"], "cannot be halved"),
     ],
@@ -269,6 +271,21 @@ def test_the_command_of_a_run_makes_it_again(monkeypatch: pytest.MonkeyPatch, tm
     })  # fmt: skip
     assert main(words[1:]) == 0
     assert met == [run]
+
+
+def test_a_run_begins_with_the_weights_of_another(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of("iwae", begin=str(finished), settings=SMALL["vae"] | {"likelihood": "bernoulli", "samples": 3})
+    begun, still = {}, {"optimiser": {"rate": 1e-30}}
+    for name, settings in {"learning": {}, "still": still}.items():
+        here = ModelRun(**vars(run) | {"settings": run.settings | settings})
+        begun[name] = train_model(here, tmp_path / name)
+    before = json.loads((finished / "result.json").read_text())
+    assert begun["still"]["nats"] == pytest.approx(before["nats"], rel=1e-6)
+    assert begun["learning"]["nats"] < before["nats"]
+    assert main(["generate", "train", "vae", "--begin", str(finished), *TINY, "--out", str(tmp_path / "other")]) == 2
+    assert "do not fit this vae: " in capsys.readouterr().err
 
 
 def test_settings_are_put_over_those_of_the_recipe() -> None:
