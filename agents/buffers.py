@@ -165,6 +165,7 @@ class CuriousReplay(Curious, ReplayBuffer):
             truncated=torch.zeros_like(ended),
             # the memory-saving layout overwrites the last observation of an episode by the first of the next
             valid=~(ended & self.optimize_memory_usage),
+            sampled=True,
         )
         return self.curiosity.worth(batch)
 

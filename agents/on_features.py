@@ -132,4 +132,4 @@ class OnFeatures:
 
 def _in_a_row(batch: Transitions) -> Transitions:
     """Returns the same transitions as if of one environment, so that batches of any number of copies can be joined."""
-    return batch._map(lambda part: part.flatten(0, 1).unsqueeze(1))
+    return batch.map_tensors(lambda part: part.flatten(0, 1).unsqueeze(1))

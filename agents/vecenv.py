@@ -42,6 +42,7 @@ class _Rows:
     terminated: np.ndarray
     truncated: np.ndarray
     valid: np.ndarray
+    begins: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by name; views, not copies."""
@@ -65,12 +66,11 @@ class Tape:
         self.observation_space = observation_space
         self.action_space = action_space
         self.copies = copies
-        self.steps = 0
-        """Steps that every copy has made since the record began."""
-        self.kept = 0
-        """Steps in the record."""
+        self.steps = 0  # that every copy has made since the record began
+        self.kept = 0  # steps in the record
         self._known = False  # is there an observation that the next action answers?
         self._fresh = False  # was a step noted that nobody has confirmed or dropped yet?
+        self._begins = np.ones(copies, bool)  # copies whose next step is the first of an episode
         self._last: Parts = {key: _zeros(part, copies) for key, part in _parts(observation_space).items()}
         self.begin(0)
 
@@ -87,6 +87,7 @@ class Tape:
             terminated=np.zeros((steps, copies), bool),
             truncated=np.zeros((steps, copies), bool),
             valid=np.zeros((steps, copies), bool),
+            begins=np.zeros((steps, copies), bool),
         )
         obs, next_obs = self._rows.obs, self._rows.next_obs
         self._lanes = [
@@ -102,7 +103,7 @@ class Tape:
         self._fresh = self._known = False
         for name, key, last, *_ in self._lanes:
             self._store(f"{name} after the reset", last, obs[key] if key else obs)  # type: ignore[call-overload]
-        self._known = True
+        self._known = self._begins[:] = True
 
     def act(self, actions: np.ndarray) -> None:
         """Notes the actions as the environments get them."""
@@ -128,8 +129,8 @@ class Tape:
             before[row] = last
             self._store(name, last, obs[key] if key else obs)  # type: ignore[call-overload]
             after[row] = last
-        rows.valid[row] = known
-        rows.terminated[row] = dones
+        rows.valid[row], rows.begins[row] = known, self._begins
+        rows.terminated[row] = self._begins[:] = dones
         rows.truncated[row] = False
         if np.count_nonzero(dones):
             for copy in np.flatnonzero(dones).tolist():
@@ -194,14 +195,8 @@ class Tape:
             raise InvalidData("An empty rollout holds no transition: collect at least one step first.")
         parts = {name: torch.from_numpy(array[: self.kept]) for name, array in self._rows.arrays().items()}
         rewards = self._rows.reward[: self.kept]
-        batch = Transitions(
-            obs=self._join("obs", parts),
-            action=parts["action"],
-            next_obs=self._join("next_obs", parts),
-            terminated=parts["terminated"],
-            truncated=parts["truncated"],
-            valid=parts["valid"],
-        )
+        flags = {name: parts[name] for name in ("action", "terminated", "truncated", "valid", "begins")}
+        batch = Transitions(obs=self._join("obs", parts), next_obs=self._join("next_obs", parts), **flags)  # type: ignore[arg-type]
         self.begin(self.room)
         return batch, rewards
 
@@ -214,6 +209,7 @@ class Tape:
         return {
             "steps": self.steps,
             "known": self._known,
+            "begins": torch.tensor(self._begins),
             "last": {key: torch.tensor(last) for key, last in self._last.items()},
             "rows": {name: torch.tensor(array[: self.kept]) for name, array in self._rows.arrays().items()},
         }
@@ -237,7 +233,7 @@ class Tape:
         for name, target in targets.items():
             target[...] = sources[name].numpy()
         self.steps, self.kept = int(state["steps"]), kept
-        self._known, self._fresh = bool(state["known"]), False
+        self._known, self._fresh, self._begins = bool(state["known"]), False, state["begins"].numpy().copy()
 
 
 def _named(key: str) -> str:

@@ -158,7 +158,8 @@ def main() -> None:
     data = pushes(arguments.steps, arguments.seed)
     long = max(SHOWN) + 1
     unseen = [
-        pushes(300 + long, 1000 + seed)._map(lambda part: part[300 - long : 300]) for seed in range(arguments.episodes)
+        pushes(300 + long, 1000 + seed).map_tensors(lambda part: part[300 - long : 300])
+        for seed in range(arguments.episodes)
     ]
     unseen = [part for part in unseen if not (part.terminated | part.truncated).any()]
     rows = []

@@ -51,8 +51,7 @@ def collect(env: gymnasium.Env, steps: int) -> vime.Transitions:
 
 def part(batch: vime.Transitions, start: int, stop: int) -> vime.Transitions:
     """Returns the steps from `start` to `stop`."""
-    names = ("obs", "action", "next_obs", "terminated", "truncated", "valid")
-    return vime.Transitions(*(getattr(batch, name)[start:stop] for name in names))
+    return batch.map_tensors(lambda column: column[start:stop])
 
 
 @torch.no_grad()

@@ -49,6 +49,12 @@ class EllipticalMemory:
         begins = begins.to(self.device) if self.episodic else torch.zeros_like(begins, device=self.device)
         return elliptical(features, begins, inverse, self.ridge)
 
+    def recall(self, features: Float[Tensor, "t b d"]) -> Float[Tensor, "t b"]:
+        """Returns the novelty of every step by itself, as it is to the memories of all environments in the mean."""
+        if not len(self.inverse):
+            return features.square().sum(-1) / self.ridge
+        return ((features @ self.inverse.mean(0)) * features).sum(-1)
+
     def advance(self, features: Float[Tensor, "t b d"], begins: Bool[Tensor, "t b"], ends: Bool[Tensor, " b"]) -> None:
         """Takes the steps in, and forgets the episodes that ended with the last of them."""
         _, inverse = self.ask(features, begins)

@@ -8,7 +8,6 @@ from gymnasium import Space
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vime.borders import done, starts
 from vime.errors import InvalidSettings
 from vime.features import Standardiser, draw_seed, mlp
 from vime.spaces import Encoder, make_encoder
@@ -17,15 +16,6 @@ from vime.transitions import Observation, Transitions, map_observation
 ROWS = 128  # queries whose distances are held at a time, so that a long rollout needs no gigabytes
 GROUP = 32  # numbers of which the least is taken first, in the search for the smallest
 RUNNING, PREVIOUS, FORGOTTEN = 0, -1, -9  # tags of remembered rows: which episode they belong to
-
-
-def scattered(batch: Transitions) -> bool:
-    """Returns whether the steps have nothing to do with each other: a minibatch sampled from a replay buffer.
-
-    So it is where most steps, without an end before them, do not go on from where the last one led.
-    """
-    broken = starts(batch)[1:] & ~done(batch)[:-1]
-    return bool(broken.numel() and broken.float().mean() > 0.5)
 
 
 def flat_successors(batch: Transitions, device: str) -> Observation:
@@ -136,9 +126,13 @@ class EpisodicMemory:
         self, features: Float[Tensor, "t b w"], begins: Bool[Tensor, "t b"], valid: Bool[Tensor, "t b"]
     ) -> tuple[Tensor, Tensor, Int[Tensor, "t b"]]:
         """All rows, remembered and new; their episodes, forgotten where not valid; the episode of each step."""
+        known = self.rows.shape[1] == features.shape[1]
+        if known:  # an episode that has ended was counted when it did; only a running one is cut by the first step
+            begins = begins.clone()
+            begins[0] &= (self.episode == RUNNING).any(0)
         own = begins.long().cumsum(0)
         fresh = torch.where(valid, own, FORGOTTEN)
-        if self.rows.shape[1] != features.shape[1]:
+        if not known:
             return features, fresh, own
         return torch.cat([self.rows, features]), torch.cat([self.episode, fresh]), own
 

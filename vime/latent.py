@@ -1,5 +1,6 @@
 """A world model that thinks in the features of an encoder which learns."""
 
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
@@ -155,7 +156,7 @@ class LatentWorld:
             self.encode(map_observation(lambda part: part.flatten(0, 1), o)).view(t, b, -1)
             for o in (batch.obs, batch.next_obs)
         )
-        return self.model.rows(Transitions(obs, batch.action, next_obs, batch.terminated, batch.truncated, batch.valid))
+        return self.model.rows(replace(batch, obs=obs, next_obs=next_obs))
 
     def add(self, rows: Rows) -> None:
         """Takes rows into the statistics and the pool."""

@@ -27,6 +27,7 @@ class Stream:
         self.mode = mode
         self.obs: Observation | None = None  # what the next action answers; leading axes (1, copies)
         self.ended = np.zeros(copies, dtype=bool)  # copies whose next step is no transition
+        self.begins = np.ones(copies, dtype=bool)  # copies whose next step is the first of an episode
         self.pending: list[Transitions] = []
         self.unlearnt = 0  # environment steps in `pending`
         self.steps = 0  # calls of `step`
@@ -51,7 +52,8 @@ class Stream:
                     f"The observation{entry} that reset gave for environment {copy} holds NaN or infinity. "
                     "Repair the environment, or clip what it returns."
                 )
-        self.ended[slice(None) if restarted is None else restarted] = False
+        restarts = slice(None) if restarted is None else restarted
+        self.ended[restarts], self.begins[restarts] = False, True
         self.obs = obs
 
     def require_start(self) -> None:
@@ -88,8 +90,8 @@ class Stream:
         before, self.obs = self.obs, None
         reward = np.asarray(reward, dtype=np.float64).reshape(-1)
         flags = torch.from_numpy(np.array([terminated, truncated], dtype=bool).reshape(2, 1, -1))
-        valid = torch.from_numpy(~self.ended).unsqueeze(0)
-        batch = Transitions(before, action, final, flags[0], flags[1], valid)  # type: ignore[arg-type]
+        valid, begins = (torch.from_numpy(mask).unsqueeze(0) for mask in (~self.ended, self.begins.copy()))
+        batch = Transitions(before, action, final, flags[0], flags[1], valid, begins)  # type: ignore[arg-type]
         if not np.isfinite(reward).all():
             batch.check_finite(self.steps)  # a wrong action is the cause, and the reward its consequence
             copy = int(np.flatnonzero(~np.isfinite(reward))[0])
@@ -111,6 +113,7 @@ class Stream:
             self.pending.clear()
             self.unlearnt = 0
         done = flags[0, 0].logical_or(flags[1, 0]).numpy()
+        self.begins = done.copy()
         if self.mode is AutoresetMode.NEXT_STEP:
             self.ended = done
         elif self.mode is AutoresetMode.DISABLED:
@@ -128,6 +131,7 @@ class Stream:
             "steps": self.steps,
             "metrics": dict(self.metrics),
             "ended": self.ended.tolist(),
+            "begins": self.begins.tolist(),
             "obs": None if self.obs is None else map_observation(Tensor.clone, self.obs),
         }
 
@@ -139,7 +143,7 @@ class Stream:
         """
         try:
             pending = [Transitions(**state["pending"])] if state["pending"] is not None else []
-            ended = np.array(state["ended"], dtype=bool)
+            ended, begins = (np.array(state[key], dtype=bool) for key in ("ended", "begins"))
             unlearnt, steps, metrics, obs = (state[key] for key in ("unlearnt", "steps", "metrics", "obs"))
             bonus = state["bonus"]
         except (KeyError, TypeError, ValueError) as error:
@@ -149,7 +153,7 @@ class Stream:
                 f"This saved state is one of {ended.size} environments; here are {self.ended.size} of them."
             )
         self.bonus.load_state_dict(bonus)
-        self.pending, self.ended, self.obs = pending, ended, obs
+        self.pending, self.ended, self.begins, self.obs = pending, ended, begins, obs
         self.unlearnt, self.steps, self.metrics = int(unlearnt), int(steps), dict(metrics)
 
 

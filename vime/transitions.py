@@ -17,6 +17,8 @@ Observation: TypeAlias = Tensor | dict[str, Tensor]
 
 ALL = torch.ones((), dtype=torch.bool)
 """Stands for `valid` where every step is; a batch replaces it by as many ones as it has steps."""
+UNTOLD = torch.zeros((), dtype=torch.bool)
+"""Stands for `begins` where nobody says where episodes begin; a batch then reads it off its own steps."""
 
 
 def map_observation(function: Callable[[Tensor], Tensor], obs: Observation) -> Observation:
@@ -41,6 +43,17 @@ def _finite(tensor: Tensor) -> bool:
     return math.isfinite(tensor.sum()) or bool(torch.isfinite(tensor).all())
 
 
+def _same(one: Observation, two: Observation) -> Bool[Tensor, "t b"]:
+    if isinstance(one, dict) or isinstance(two, dict):
+        return torch.stack([_same(one[key], two[key]) for key in one]).all(0)  # type: ignore[index]
+    equal = torch.eq(one, two)
+    return equal.flatten(2).all(2) if equal.ndim > 2 else equal
+
+
+def _shapes(obs: Observation) -> Any:
+    return {key: tuple(part.shape) for key, part in obs.items()} if isinstance(obs, dict) else tuple(obs.shape)
+
+
 def _tensors(obs: Observation) -> list[tuple[str, Tensor]]:
     return [(f"[{k!r}]", v) for k, v in obs.items()] if isinstance(obs, dict) else [("", obs)]
 
@@ -54,6 +67,11 @@ class Transitions:
     the next episode. `valid` is false for steps that were no transition (the step on which a vector environment
     merely resets); they earn nothing and nobody learns from them. It defaults to all true.
 
+    `begins` is true for the first step of an episode, also of one that a reset began before the last one had ended.
+    Left out, it is read off the batch: the step after an end begins one, and so does a step that does not go on from
+    where the last one led; the first step of the batch goes on with what came before. `sampled` says that the steps
+    were drawn from a replay memory: seen before, each by itself, and so the first of an episode as far as is known.
+
     Raises:
         InvalidData: the leading axes differ, or the batch is empty.
     """
@@ -64,6 +82,8 @@ class Transitions:
     terminated: Bool[Tensor, "t b"]
     truncated: Bool[Tensor, "t b"]
     valid: Bool[Tensor, "..."] = ALL
+    begins: Bool[Tensor, "..."] = UNTOLD
+    sampled: bool = False
 
     def __post_init__(self) -> None:
         shape = self.terminated.shape
@@ -73,17 +93,40 @@ class Transitions:
             )
         if self.valid is ALL:
             object.__setattr__(self, "valid", torch.ones(shape, dtype=torch.bool, device=self.terminated.device))
-        for name in ("obs", "action", "next_obs", "truncated", "valid"):
+        untold = self.begins is UNTOLD
+        if untold:
+            object.__setattr__(self, "begins", torch.ones_like(self.terminated))
+        for name in ("obs", "action", "next_obs", "truncated", "valid", "begins"):
             for key, tensor in _tensors(getattr(self, name)):
                 if tensor.shape[:2] != shape:
                     raise InvalidData(
                         f"`{name}{key}` must lead with the axes (t, b) = {tuple(shape)}; "
                         f"its shape is {tuple(tensor.shape)}."
                     )
+        if _shapes(self.obs) != _shapes(self.next_obs):
+            raise InvalidData(
+                f"`next_obs` must be of the shape of `obs`, {_shapes(self.obs)}; it is {_shapes(self.next_obs)}."
+            )
+
+        if untold and not self.sampled:
+            self.begins[0] = False
+            if shape[0] > 1:
+                now = map_observation(lambda part: part[1:], self.obs)
+                led = map_observation(lambda part: part[:-1], self.next_obs)
+                self.begins[1:] = self.done[:-1] | ~_same(now, led)
 
     @classmethod
     def from_numpy(
-        cls, obs: Any, action: Any, next_obs: Any, terminated: Any, truncated: Any, valid: Any = None
+        cls,
+        obs: Any,
+        action: Any,
+        next_obs: Any,
+        terminated: Any,
+        truncated: Any,
+        valid: Any = None,
+        *,
+        begins: Any = None,
+        sampled: bool = False,
     ) -> "Transitions":
         """Copies arrays (or mappings of arrays) with leading axes `t b`; float64 becomes float32."""
         return cls(
@@ -93,6 +136,8 @@ class Transitions:
             terminated=torch.as_tensor(np.array(terminated, dtype=bool)),
             truncated=torch.as_tensor(np.array(truncated, dtype=bool)),
             valid=ALL if valid is None else torch.as_tensor(np.array(valid, dtype=bool)),
+            begins=UNTOLD if begins is None else torch.as_tensor(np.array(begins, dtype=bool)),
+            sampled=sampled,
         )
 
     @property
@@ -100,12 +145,18 @@ class Transitions:
         """(steps t, environments b)."""
         return self.terminated.shape[0], self.terminated.shape[1]
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "Transitions":
-        return replace(self, **{f.name: map_observation(function, getattr(self, f.name)) for f in fields(self)})
+    @property
+    def done(self) -> Bool[Tensor, "t b"]:
+        """Whether the step is the last of its episode."""
+        return self.terminated | self.truncated
+
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "Transitions":
+        """Returns a batch of what `function` makes of every tensor."""
+        return replace(self, **{name: map_observation(function, getattr(self, name)) for name in TENSORS})
 
     def to(self, device: torch.device | str) -> "Transitions":
         """Returns the same batch on `device`."""
-        return self._map(lambda tensor: tensor.to(device))
+        return self.map_tensors(lambda tensor: tensor.to(device))
 
     def flat(self) -> "Transitions":
         """Returns the valid transitions alone, in order, with axes `(n, 1)`; `n` may be too small for no error.
@@ -114,8 +165,8 @@ class Transitions:
             InvalidData: not one of them is valid.
         """
         if self.valid.all():
-            return self._map(lambda tensor: tensor.flatten(0, 1).unsqueeze(1))
-        return self._map(lambda tensor: tensor[self.valid].unsqueeze(1))
+            return self.map_tensors(lambda tensor: tensor.flatten(0, 1).unsqueeze(1))
+        return self.map_tensors(lambda tensor: tensor[self.valid].unsqueeze(1))
 
     def check_finite(self, first_step: int = 0) -> None:
         """Does nothing if every valid number is finite.
@@ -141,6 +192,9 @@ class Transitions:
                     )
 
 
+TENSORS = tuple(field.name for field in fields(Transitions) if field.name != "sampled")
+
+
 def concatenate(batches: Sequence[Transitions]) -> Transitions:
     """Joins batches along time.
 
@@ -155,4 +209,5 @@ def concatenate(batches: Sequence[Transitions]) -> Transitions:
             return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}  # type: ignore[index]
         return torch.cat(parts)  # type: ignore[arg-type]
 
-    return Transitions(**{f.name: join([getattr(b, f.name) for b in batches]) for f in fields(Transitions)})  # type: ignore[arg-type]
+    joined: dict[str, Any] = {name: join([getattr(batch, name) for batch in batches]) for name in TENSORS}
+    return Transitions(**joined, sampled=batches[0].sampled)

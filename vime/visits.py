@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import Space
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -118,6 +118,15 @@ class Visits:
         counts = torch.ones(keys.shape, dtype=torch.int64, device=self.device).flatten()
         counts[valid.flatten()] = ranks(torch.cat([seen, rows[valid.flatten()]]))[len(seen) :]
         return counts.view(keys.shape)
+
+    def recall(self, keys: Int[Tensor, "t b"]) -> Float[Tensor, "t b"]:
+        """Returns how often an environment has visited the key of each step, in the mean over all; at least once."""
+        known, visits = torch.unique(self.seen[:, 1], return_counts=True)
+        if not len(known):
+            return torch.ones(keys.shape, device=self.device)
+        place = torch.searchsorted(known, keys.flatten()).clamp_max(len(known) - 1)
+        found = torch.where(known[place] == keys.flatten(), visits[place], 0).view(keys.shape)
+        return (found / self.environments).clamp_min(1)
 
     def advance(
         self,

@@ -14,7 +14,6 @@ from vime.bonuses.girm import Girm
 from vime.bonuses.icm import Icm
 from vime.bonuses.mixture import Mixture
 from vime.bonuses.ride import Ride
-from vime.borders import starts
 from vime.elliptical import EllipticalMemory, elliptical
 from vime.pairs import PairMemory
 from vime.visits import Visits, ranks
@@ -35,7 +34,7 @@ def walk(t: int, b: int = 1, seed: int = 0, noise: float = 0.0, space: int = 2) 
 
 
 def cut(data: vime.Transitions, start: int, stop: int) -> vime.Transitions:
-    return data._map(lambda part: part[start:stop])
+    return data.map_tensors(lambda part: part[start:stop])
 
 
 def test_elliptical_novelty_is_that_of_the_matrix_inverted_by_hand() -> None:
@@ -73,6 +72,7 @@ def test_an_elliptical_memory_forgets_the_environment_whose_episode_ended() -> N
 def test_episodic_bonuses_give_step_by_step_what_they_give_at_once(name: str) -> None:
     data = walk(20, 3)
     data.terminated[6, 0] = data.truncated[11, 2] = data.terminated[19, 1] = True
+    data = vime.Transitions(data.obs, data.action, data.next_obs, data.terminated, data.truncated)
     whole, steps = (vime.make_bonus(name, BOX, MOVES, hidden=(8,), width=4) for _ in range(2))
     at_once = whole.reward(data)
     single = []
@@ -91,8 +91,12 @@ def test_unrelated_transitions_each_count_as_the_first_of_an_episode(name: str) 
     bonus = vime.make_bonus(name, BOX, MOVES, hidden=(8,), width=4)
     bonus.observe(walk(9, 3))
     data = walk(30)
-    picked = data._map(lambda part: part[[3, 17, 8, 8]])
-    assert starts(picked)[:, 0].tolist() == [False, True, True, True]
+    data = vime.Transitions(data.obs, data.action, data.next_obs, data.terminated, data.truncated)
+    scattered = data.map_tensors(lambda part: part[[3, 17, 8, 8]])
+    parts = (scattered.obs, scattered.action, scattered.next_obs, scattered.terminated, scattered.truncated)
+    assert vime.Transitions(*parts).begins[:, 0].tolist() == [False, True, True, True]
+    picked = vime.Transitions(*parts, sampled=True)
+    assert picked.begins.all()
     single = torch.cat([bonus.reward(cut(picked, i, i + 1)) for i in range(4)])
     torch.testing.assert_close(bonus.reward(picked), single)
 

@@ -129,7 +129,9 @@ def test_published_quirks_of_the_last_step() -> None:
     done[2, 0] = done[3, 0] = True
     expected = gain.clone()
     expected[2, 0], expected[4, 1] = gain[1, 0], gain[3, 1]  # (3, 0) and (4, 0) are paths of one step
-    torch.testing.assert_close(_copy_last(gain, done), expected)
+    begins = torch.zeros_like(done)
+    begins[1:] = done[:-1]
+    torch.testing.assert_close(_copy_last(gain, done, begins), expected)
 
 
 def test_published_recipe_pays_nothing_at_first_and_pairs_across_episodes() -> None:

@@ -1,6 +1,7 @@
 """Episodic memories and nearest neighbours, against brute force and against single steps."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from gymnasium import spaces
 
 import vime
-from vime.episodic import EpisodicMemory, nearest, scattered, smallest
+from vime.episodic import EpisodicMemory, nearest, smallest
 
 VECTOR, ACTION = spaces.Box(-np.inf, np.inf, (2,), np.float64), spaces.Discrete(2)
 EPISODIC = ("pseudo-counts", "revd")
@@ -26,7 +27,7 @@ def walk(t: int = 30, b: int = 2, seed: int = 0, ends: tuple[int, ...] = (11, 20
 
 
 def part(data: vime.Transitions, first: int, last: int) -> vime.Transitions:
-    return data._map(lambda x: x[first:last])
+    return data.map_tensors(lambda x: x[first:last])
 
 
 def test_distances_equal_brute_force_over_the_earlier_steps_of_the_episode() -> None:
@@ -96,13 +97,6 @@ def test_a_rollout_earns_what_its_steps_earn_one_by_one(name: str) -> None:
     torch.testing.assert_close(torch.cat(steps), together)
 
 
-def test_a_rollout_is_told_from_a_sampled_minibatch() -> None:
-    data = walk(b=1, ends=())
-    assert not scattered(data)
-    order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
-    assert scattered(data._map(lambda x: x[order]))
-
-
 def test_pseudo_counts_pay_less_for_a_place_the_episode_has_seen() -> None:
     bonus = vime.make_bonus("pseudo-counts", VECTOR, ACTION)
     bonus.observe(walk(b=1, ends=()))
@@ -142,8 +136,7 @@ def test_revd_pays_sampled_transitions_by_the_episodes_of_all_environments() -> 
     bonus, data = vime.make_bonus("revd", VECTOR, ACTION), walk(ends=(11, 20))
     bonus.observe(data)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
-    sampled = data._map(lambda x: x[order, :1])
-    assert scattered(sampled)
+    sampled = replace(data.map_tensors(lambda x: x[order, :1]), sampled=True)
     earned = bonus.reward(sampled)
     assert earned.gt(0).all()
     assert earned.std() > 0

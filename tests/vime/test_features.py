@@ -107,7 +107,7 @@ def test_an_encoder_handed_in_is_used_and_not_trained(name: str) -> None:
     encoder = Half()
     one, two = (vime.make_bonus(name, BOX, MOVES, encoder=encoder) for _ in range(2))
     data = walk(40, 4)
-    hidden = data._map(torch.clone)
+    hidden = data.map_tensors(torch.clone)
     for obs in (hidden.obs, hidden.next_obs):
         obs[..., 1] = 7.0  # type: ignore[index]
     for bonus, batch in ((one, data), (two, hidden)):

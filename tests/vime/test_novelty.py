@@ -38,7 +38,9 @@ def test_counts_of_a_sampled_minibatch_are_those_of_the_past() -> None:
     bonus = vime.make_bonus("counts", PLACES, ACTION)
     bonus.observe(visits(3, 3, 3, 3))
     data = visits(3, 3, 3)
-    sampled = vime.Transitions(torch.full((3, 1), 7), data.action, data.next_obs, data.terminated, data.truncated)
+    sampled = vime.Transitions(
+        torch.full((3, 1), 7), data.action, data.next_obs, data.terminated, data.truncated, sampled=True
+    )
     assert bonus.reward(sampled).flatten().tolist() == [0.5, 0.5, 0.5]
 
 

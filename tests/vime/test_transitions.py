@@ -46,7 +46,8 @@ def test_a_batch_does_not_follow_the_array_it_came_from(dtype: type) -> None:
 
 
 def test_mappings_are_batched_by_key() -> None:
-    batch = make(obs={"a": np.zeros((T, B, 2)), "b": np.zeros((T, B), np.int64)})
+    obs = {"a": np.zeros((T, B, 2)), "b": np.zeros((T, B), np.int64)}
+    batch = make(obs=obs, next_obs=obs)
     assert isinstance(batch.obs, dict)
     assert {key: tuple(part.shape) for key, part in batch.obs.items()} == {"a": (T, B, 2), "b": (T, B)}
 
@@ -55,6 +56,12 @@ def test_mappings_are_batched_by_key() -> None:
 def test_other_leading_axes_are_refused(name: str) -> None:
     with pytest.raises(vime.InvalidData, match=rf"`{name}` must lead with the axes \(t, b\)"):
         make(**{name: np.zeros((T, B + 1), dtype=bool)})
+
+
+@pytest.mark.parametrize("after", [np.zeros((T, B, 3)), {"map": np.zeros((T, B, 2))}])
+def test_a_successor_of_another_shape_is_refused(after: Any) -> None:
+    with pytest.raises(vime.InvalidData, match="`next_obs` must be of the shape of `obs`"):
+        make(next_obs=after)
 
 
 @pytest.mark.parametrize(("t", "b"), [(0, 2), (2, 0)])
@@ -77,8 +84,10 @@ def test_what_is_not_finite_is_named_by_field_step_and_environment(name: str, wo
 def test_what_is_not_finite_in_a_mapping_is_named_by_key() -> None:
     values = np.zeros((T, B, 2))
     values[0, 2, 1] = np.nan
+    after = {"map": np.zeros((T, B)), "depth": np.zeros((T, B, 2))}
+    batch = make(obs={"map": np.zeros((T, B)), "depth": values}, next_obs=after)
     with pytest.raises(vime.InvalidData, match=r"observation\['depth'\] of environment 2 at step 0"):
-        make(obs={"map": np.zeros((T, B)), "depth": values}).check_finite()
+        batch.check_finite()
 
 
 def test_numbers_of_invalid_steps_do_not_matter() -> None:

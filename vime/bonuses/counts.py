@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vime.counts import CountTable
-from vime.episodic import flat_successors, scattered
+from vime.episodic import flat_successors
 from vime.errors import InvalidSettings
 from vime.normalise import Scaling
 from vime.saved import Saved
@@ -77,7 +77,7 @@ class Counts(Saved):
         """Returns one over the root of the count at the successor of every transition."""
         keys = self._keys(flat_successors(batch, self.settings.device))
         counts, valid = self.table.look_up(keys), batch.valid.flatten().cpu()
-        if not scattered(batch):
+        if not batch.sampled:
             counts[valid] += ranks(keys[valid][:, None])
         return torch.where(batch.valid, counts.clamp_min(1).float().rsqrt().view(batch.shape), 0.0)
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vime.actions import Actions
-from vime.borders import done, starts
 from vime.errors import InvalidSettings
 from vime.features import FeatureNet, mlp
 from vime.learned import LearnedSettings, Moves, Trainer, moves
@@ -83,14 +82,14 @@ class Deir(Saved):
     @torch.no_grad()
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
         """Returns the novelty of every successor within its episode."""
-        parts = (*self._embed(batch), starts(batch), batch.valid)
+        parts = (*self._embed(batch), batch.begins, batch.valid)
         novelty = self.memory.ask(*parts, conditional=self.settings.conditional)
         return torch.where(batch.valid, novelty.cpu(), 0.0)
 
     @torch.no_grad()
     def observe(self, batch: Transitions) -> None:
         """Takes the batch into the memory of each environment."""
-        self.memory.advance(*self._embed(batch), starts(batch), batch.valid, done(batch)[-1])
+        self.memory.advance(*self._embed(batch), batch.begins, batch.valid, batch.done[-1])
 
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Fits features and discriminator to the batch; returns `discriminator_loss`, in nats."""

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vime.borders import done, starts
 from vime.elliptical import EllipticalMemory
 from vime.errors import InvalidSettings
 from vime.inverse import InverseFeatures, InverseSettings
@@ -26,8 +25,8 @@ class E3b(Saved):
         C_t = \lambda I + \sum_{i \le t} \phi(s_i)\phi(s_i)^\top
 
     The features are those of an inverse model; the sum goes over the arrivals of the episode so far, or with
-    `episodic=False` over all of the environment's. Transitions that do not follow on each other (the minibatches of
-    off-policy learning) each count as the first of an episode.
+    `episodic=False` over all of the environment's. The transitions of a minibatch sampled from a replay buffer each
+    count as the first of an episode, or are compared with what all environments have seen.
 
     References: Henaff et al. 2022, "Exploration via elliptical episodic bonuses", arXiv:2210.05805, algorithm 1.
 
@@ -67,13 +66,17 @@ class E3b(Saved):
     @torch.no_grad()
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
         """Returns the novelty of every successor within its episode."""
-        novelty, _ = self.memory.ask(self._arrivals(batch), starts(batch))
+        arrivals = self._arrivals(batch)
+        if batch.sampled and not self.settings.episodic:
+            novelty = self.memory.recall(arrivals)
+        else:
+            novelty, _ = self.memory.ask(arrivals, batch.begins)
         return torch.where(batch.valid, novelty.clamp_min(0).cpu(), 0.0)
 
     @torch.no_grad()
     def observe(self, batch: Transitions) -> None:
         """Takes the batch into the memory of each environment."""
-        self.memory.advance(self._arrivals(batch), starts(batch), done(batch)[-1])
+        self.memory.advance(self._arrivals(batch), batch.begins, batch.done[-1])
 
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Fits the features to the batch; returns `inverse_loss`."""

@@ -151,7 +151,7 @@ class FaithfulVime:
         )
         gain = gain.clamp_(0, s.largest_gain).cpu().view(batch.shape)
         if s.copy_last:
-            gain = _copy_last(gain, batch.terminated | batch.truncated)
+            gain = _copy_last(gain, batch.done, batch.begins)
         return torch.where(batch.valid, gain, 0.0)
 
     def observe(self, batch: Transitions) -> None:
@@ -232,11 +232,11 @@ class FaithfulVime:
         self.observed, self.learned = int(state["observed"]), int(state["learned"])
 
 
-def _copy_last(gain: Float[Tensor, "t b"], done: Bool[Tensor, "t b"]) -> Float[Tensor, "t b"]:
+def _copy_last(
+    gain: Float[Tensor, "t b"], done: Bool[Tensor, "t b"], begins: Bool[Tensor, "t b"]
+) -> Float[Tensor, "t b"]:
     """Gives the last step of every path of at least two steps the gain of the step before it."""
-    last = done.clone()
-    last[-1] = True
-    first = torch.ones_like(done)
-    first[1:] = done[:-1]
+    last, first = done.clone(), begins.clone()
+    last[-1] = first[0] = True
     before = torch.cat([gain[:1], gain[:-1]])
     return torch.where(last & ~first, before, gain)

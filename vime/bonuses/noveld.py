@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vime.borders import done, starts
 from vime.distillation import Distillation, DistillationSettings
 from vime.episodic import flat_successors
 from vime.errors import InvalidSettings
@@ -65,7 +64,7 @@ class NovelD(Saved):
     def _visited(self, batch: Transitions) -> tuple[Tensor, Tensor, Tensor]:
         device = self.settings.device
         keys = self.keys(flat_successors(batch, device)).view(batch.shape)
-        return keys, starts(batch).to(device), batch.valid.to(device)
+        return keys, batch.begins.to(device), batch.valid.to(device)
 
     @torch.no_grad()
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
@@ -80,7 +79,7 @@ class NovelD(Saved):
     @torch.no_grad()
     def observe(self, batch: Transitions) -> None:
         """Counts the successors, and advances the statistics by which observations are standardised."""
-        self.visits.advance(*self._visited(batch), done(batch)[-1].to(self.settings.device))
+        self.visits.advance(*self._visited(batch), batch.done[-1].to(self.settings.device))
         if batch.valid.any():
             self.distillation.update(flat_successors(batch.flat(), self.settings.device))
 

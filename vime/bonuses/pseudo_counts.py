@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vime.borders import done, starts
-from vime.episodic import EpisodicMemory, RandomEncoder, flat_successors, nearest, scattered
+from vime.episodic import EpisodicMemory, RandomEncoder, flat_successors, nearest
 from vime.errors import InvalidSettings
 from vime.inverse import InverseEncoder, InverseSettings
 from vime.normalise import TINY, RunningMoments, Scaling
@@ -113,7 +112,7 @@ class PseudoCounts(Saved):
     def _marked(self, batch: Transitions) -> tuple[Tensor, Tensor, Tensor]:
         device = self.settings.device
         features = self.encoder(flat_successors(batch, device)).view(*batch.shape, -1)
-        return features, starts(batch).to(device), batch.valid.to(device)
+        return features, batch.begins.to(device), batch.valid.to(device)
 
     def _distances(self, features: Tensor, begins: Tensor, valid: Tensor) -> Float[Tensor, "t b k"]:
         return self.memory.distances(features, begins, valid, self.settings.k)
@@ -123,7 +122,7 @@ class PseudoCounts(Saved):
         """Returns one over the root of the pseudo-count of every transition."""
         s = self.settings
         marked = self._marked(batch)
-        if scattered(batch) and len(self.recent):
+        if batch.sampled and len(self.recent):
             rows = self.recent.rows()["features"]
             distances = nearest(marked[0].flatten(0, 1), rows, None, s.k).view(*batch.shape, -1)
         else:
@@ -146,7 +145,7 @@ class PseudoCounts(Saved):
             self.encoder.update(flat_successors(batch.flat(), self.settings.device))
         else:
             features, begins, valid = self._marked(batch)
-        self.memory.advance(features, begins, valid, done(batch)[-1].to(self.settings.device))
+        self.memory.advance(features, begins, valid, batch.done[-1].to(self.settings.device))
 
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Fits the features, where they are learned; returns `distance`, the mean one to a neighbour."""

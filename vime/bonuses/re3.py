@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vime.bonuses.pseudo_counts import NeighbourSettings
-from vime.episodic import ROWS, RandomEncoder, flat_successors, nearest, scattered
+from vime.episodic import ROWS, RandomEncoder, flat_successors, nearest
 from vime.normalise import Scaling
 from vime.replay import Pool
 from vime.saved import Saved
@@ -52,7 +52,7 @@ class Re3(Saved):
         features, valid = self.encoder(flat_successors(batch, device)), batch.valid.flatten().to(device)
         rows = self.recent.rows()["features"]
         old, n, k = len(rows), len(features), self.settings.k
-        alone = scattered(batch) and old > 0
+        alone = batch.sampled and old > 0
         allowed = itself = None
         if not alone:
             rows = torch.cat([rows, features])

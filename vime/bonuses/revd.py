@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vime.bonuses.pseudo_counts import NeighbourSettings
-from vime.borders import done, starts
-from vime.episodic import PREVIOUS, RUNNING, EpisodicMemory, RandomEncoder, flat_successors, nearest, scattered
+from vime.episodic import PREVIOUS, RUNNING, EpisodicMemory, RandomEncoder, flat_successors, nearest
 from vime.errors import InvalidSettings
 from vime.normalise import Scaling
 from vime.saved import Saved
@@ -66,7 +65,7 @@ class Revd(Saved):
     def _marked(self, batch: Transitions) -> tuple[Tensor, Tensor, Tensor]:
         device = self.settings.device
         features = self.encoder(flat_successors(batch, device)).view(*batch.shape, -1)
-        return features, starts(batch).to(device), batch.valid.to(device)
+        return features, batch.begins.to(device), batch.valid.to(device)
 
     def _anywhere(self, features: Float[Tensor, "t b w"], tag: int) -> Float[Tensor, "t b k"]:
         """Distances to the nearest remembered steps with this tag in any environment, but for the step itself."""
@@ -79,7 +78,7 @@ class Revd(Saved):
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
         """Returns the weighed ratio of distances of every transition."""
         marked = self._marked(batch)
-        if scattered(batch) and len(self.memory.rows):
+        if batch.sampled and len(self.memory.rows):
             own, before = (self._anywhere(marked[0], tag) for tag in (RUNNING, PREVIOUS))
         else:
             own, before = (self.memory.distances(*marked, self.settings.k, back) for back in (0, 1))
@@ -91,7 +90,7 @@ class Revd(Saved):
     @torch.no_grad()
     def observe(self, batch: Transitions) -> None:
         """Remembers the successors; an episode that has ended becomes the one before."""
-        self.memory.advance(*self._marked(batch), done(batch)[-1].to(self.settings.device))
+        self.memory.advance(*self._marked(batch), batch.done[-1].to(self.settings.device))
         if batch.valid.any():
             self.encoder.update(flat_successors(batch.flat(), self.settings.device))
 

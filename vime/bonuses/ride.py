@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vime.borders import done, starts
 from vime.errors import InvalidSettings
 from vime.inverse import InverseFeatures, InverseSettings
 from vime.normalise import Scaling
@@ -23,8 +22,8 @@ class Ride(Saved):
     .. math:: r_t = \frac{\|\phi(s_{t+1}) - \phi(s_t)\|_2}{\sqrt{N_{ep}(s_{t+1})}}
 
     Counts are exact for images and discrete values; other numbers are counted in cells of `cell` deviations. The visit
-    itself counts, the first observation of an episode does not. Transitions that do not follow on each other (the
-    minibatches of off-policy learning) each count as the first of an episode.
+    itself counts, the first observation of an episode does not. The transitions of a minibatch
+    sampled from a replay buffer each count as the first of an episode, or as the mean count of all environments says.
 
     References: Raileanu and Rocktäschel 2020, "RIDE: Rewarding impact-driven exploration for procedurally-generated
         environments", arXiv:2002.12292, section 3.
@@ -60,18 +59,23 @@ class Ride(Saved):
     def _visited(self, batch: Transitions) -> tuple[Tensor, Tensor, Tensor]:
         flat = map_observation(lambda part: part.flatten(0, 1), batch.next_obs)
         device = self.settings.device
-        return self.keys(flat).view(batch.shape), starts(batch).to(device), batch.valid.to(device)
+        return self.keys(flat).view(batch.shape), batch.begins.to(device), batch.valid.to(device)
 
     @torch.no_grad()
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
         """Returns the impact of every transition over the root of its count, in units of the features."""
-        counts = self.visits.count(*self._visited(batch))
+        visited = self._visited(batch)
+        counts = (
+            self.visits.recall(visited[0])
+            if batch.sampled and not self.settings.episodic
+            else self.visits.count(*visited)
+        )
         return torch.where(batch.valid, (self.features.impact(batch) / counts.sqrt()).cpu(), 0.0)
 
     @torch.no_grad()
     def observe(self, batch: Transitions) -> None:
         """Counts the successors of the batch."""
-        self.visits.advance(*self._visited(batch), done(batch)[-1].to(self.settings.device))
+        self.visits.advance(*self._visited(batch), batch.done[-1].to(self.settings.device))
 
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Fits the features to the batch; returns `inverse_loss` and `forward_loss`."""
