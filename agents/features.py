@@ -228,11 +228,12 @@ class Controlled:
         return self.model.net.encode(map_observation(lambda part: part.to(self.model.settings.device), obs))
 
     def learn(self, batch: Transitions) -> dict[str, float]:
-        """Learns from the transitions, in whole passes; returns `encoder_loss`, nats or half squared errors."""
+        """Learns from all transitions so far, in whole passes; returns `encoder_loss`, nats or half squared errors."""
         in_a_pass = -(-int(batch.valid.sum()) // self.model.settings.minibatch)
+        self.model.net.forget()  # they hold what the last call brought, which counts once
         loss = 0.0
-        for _ in range(max(1, round(self.steps / in_a_pass))):
-            loss = self.model.learn(batch)["inverse_loss"]
+        for i in range(max(1, round(self.steps / in_a_pass))):
+            loss = self.model.learn(batch, again=i > 0)["inverse_loss"]
         return {"encoder_loss": loss}
 
     def state_dict(self) -> dict[str, Any]:

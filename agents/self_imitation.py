@@ -85,6 +85,8 @@ class SelfImitation(BaseCallback):
             self.generator = torch.Generator().manual_seed((SEED_STREAM << 32) + (model.seed or 0))
         if len(self._under_way) != model.n_envs:
             self._under_way = [UnderWay(self.capacity) for _ in range(model.n_envs)]
+        for copy in np.flatnonzero(np.asarray(model._last_episode_starts)):  # a reset may have cut the last one short
+            self._under_way[copy] = UnderWay(self.capacity)
 
     def _on_rollout_start(self) -> None:
         self._present = self._observed()

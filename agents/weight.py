@@ -131,6 +131,8 @@ class Tuned(Fixed):
         """Moves the weight towards where the latest rollout wants it."""
         if scale == 0:
             return
+        if scale < 0:
+            raise InvalidSettings(f"A weight that is tuned starts from a `scale` above zero; got {scale}.")
         if self._log is None:
             self._log = math.log(scale)
         reward, bonus = (spread(part, ends, self.gamma) for part in (rewards, worth))

@@ -103,6 +103,11 @@ class Standardiser(nn.Module):
         self.mean += gap * (n / total)
         self.count.copy_(total)
 
+    def forget(self) -> None:
+        """Begins anew, as if `update` had seen nothing."""
+        for buffer in self.buffers():
+            buffer.zero_()
+
     def forward(self, values: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Returns the standardised vectors; an entry that never changed is only shifted."""
         deviation = (self.square / self.count.clamp_min(1)).sqrt().float()
@@ -220,6 +225,12 @@ class FeatureNet(nn.Module):
         """Advances the statistics by which arrays are standardised, by `n` observations."""
         for part, values in zip(self.parts, self._split(obs), strict=True):
             part.update(values)  # type: ignore[operator]
+
+    def forget(self) -> None:
+        """Forgets the statistics; what was learned stays."""
+        for part in self.modules():
+            if isinstance(part, Standardiser):
+                part.forget()
 
     @torch.no_grad()
     def prepare(self, obs: Observation) -> Observation:

@@ -44,10 +44,13 @@ class Keys:
         make_encoder(space)  # refuses what no bonus serves
         self.standardise: dict[Any, Standardiser] = {}
         self.weights: dict[Any, Tensor] = {}
+        self.packed: set[Any] = set()
         generator = torch.Generator().manual_seed(seed)
         for key, part in parts.items():
             size = prod(part.shape or ())
-            words = -(-size // PIXELS) if is_image(part) and part.dtype == np.uint8 else size
+            if is_image(part) and part.dtype == np.uint8:
+                self.packed.add(key)
+            words = -(-size // PIXELS) if key in self.packed else size
             self.weights[key] = torch.randint(-LARGEST, LARGEST, (words,), generator=generator).to(device)
             if not is_image(part) and isinstance(make_encoder(part), FlatEncoder):
                 self.standardise[key] = Standardiser(size).to(device)
@@ -68,7 +71,7 @@ class Keys:
         for key, values in self._parts(obs).items():
             if key in self.standardise:
                 values = (self.standardise[key](values.float()) / self.cell).round()
-            elif values.dtype == torch.uint8:
+            elif key in self.packed:
                 values = F.pad(values, (0, -values.shape[1] % PIXELS)).contiguous().view(torch.int32)
             elif values.is_floating_point():
                 values = values.float().contiguous().view(torch.int32)

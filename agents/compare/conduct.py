@@ -14,7 +14,7 @@ from agents.compare.launch import launch, study_lock
 from agents.compare.machines import joined
 from agents.compare.report import SUMMARY_FILE, report
 from agents.compare.states import RunState
-from agents.compare.study import CONTROL, Study, open_study
+from agents.compare.study import CONTROL, Study, make_folder, open_study
 from agents.compare.wording import table
 from agents.compare.worker import Run, train_run
 from agents.config import RunConfig
@@ -47,9 +47,10 @@ def compare(
     out = Path(out)
     study.check()
     with contextlib.nullcontext() if ray is None else joined(ray) as cluster:  # before anything is written
-        open_study(study, out)
-        runs = [(config, study.folder(out, config)) for config in study.runs()]
+        make_folder(out)
         with study_lock(out):
+            open_study(study, out)
+            runs = [(config, study.folder(out, config)) for config in study.runs()]
             try:
                 with Display(study.question) if display else contextlib.nullcontext(_unseen) as watch:
                     if cluster is None:

@@ -147,16 +147,17 @@ class Study:
     def command(self, out: Path) -> str:
         """Returns the command line that runs the study, or goes on with it."""
         suite = SUITES.get(self.suite)
-        if suite is None and self.recipes:  # words cannot say them; the folder does
-            return shlex.join(["vime", "compare", "--out", str(out)])
+        told = tuple(dict.fromkeys(name for names in self.controls.values() for name in names))
+        usual_controls = {} if suite is None else suite.controls
+        controls = {task: self.controls.get(task, ()) for task in self.tasks}
+        as_usual = all(names == usual_controls.get(task, ()) for task, names in controls.items())
+        uneven = not as_usual and any(names != told for names in controls.values())
+        if (suite is None and self.recipes) or uneven or self.seeds != tuple(range(len(self.seeds))):
+            return shlex.join(["vime", "compare", "--out", str(out)])  # words cannot say it; the folder does
         tasks = [] if suite is not None and set(self.tasks) == set(suite.tasks) else ["--tasks", *self.tasks]
         words = ["vime", "compare", *(["--suite", self.suite] if self.suite else []), *tasks]
         words += ["--bonuses", *self.bonuses, "--seeds", str(len(self.seeds))]
-        told = dict.fromkeys(name for names in self.controls.values() for name in names)
-        if suite is None:
-            words += ["--controls", *told] if told else []
-        elif any(self.controls.get(task, ()) != suite.controls.get(task, ()) for task in self.tasks):
-            words += ["--controls", *told]
+        words += [] if as_usual else ["--controls", *told]
         usual = RunConfig(task=self.tasks[0])
         for name in KNOWN:
             value = getattr(self.base, name)
@@ -232,15 +233,24 @@ def open_study(study: Study, out: Path) -> Study:
         standing = read_config(grown.folder(out, config))
         if standing is not None:
             _agree(f"The run in {grown.folder(out, config)}", standing, config)
+    make_folder(out)
+    if before is None or grown.to_json() != before.to_json():  # many may open it at a time, one for each of its runs
+        write(out / STUDY_FILE, json.dumps(grown.to_json(), indent=2) + "\n")
+    return grown
+
+
+def make_folder(out: Path) -> None:
+    """Makes the folder of a study, if it is not there yet.
+
+    Raises:
+        RunConflict: it cannot be made.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RunConflict(f"{out} is a file; `--out` must name a folder, new or of this study.") from error
     except OSError as error:
         raise RunConflict(f"{out} cannot be made the folder of a study: {error.strerror or error}.") from error
-    if before is None or grown.to_json() != before.to_json():  # many may open it at a time, one for each of its runs
-        write(out / STUDY_FILE, json.dumps(grown.to_json(), indent=2) + "\n")
-    return grown
 
 
 def read_config(folder: Path) -> RunConfig | None:

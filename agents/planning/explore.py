@@ -197,9 +197,11 @@ class _Run:
                     "delete it."
                 )
             mine["steps"] = max(mine["steps"], there["steps"])  # what was explored stays, however few are asked for now
-        elif {file.name for file in out.iterdir()} - {".lock"}:
+        elif [file for file in out.iterdir() if file.name != ".lock" and not file.match(".*.tmp")]:
             raise RunConflict(f"{out} holds something else than an exploration. Choose another folder.")
         write_json(path, mine)
+        for left in out.glob(".*.tmp"):  # of a writer that was killed
+            left.unlink(missing_ok=True)
         if (out / CHECKPOINT).exists():
             self._resume(read_checkpoint(out / CHECKPOINT), out)
 

@@ -1,5 +1,6 @@
 """Who explores: a planner in a learned model, exact planning in a table, or chance."""
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -12,7 +13,7 @@ from agents.planning.objective import Objective
 from agents.planning.planners import Plan
 from agents.planning.precision import usable
 from agents.planning.settings import RANDOM, TABULAR, ExploreSettings
-from vime.errors import InvalidSettings
+from vime.errors import InvalidSettings, build_settings
 from vime.measures import gaussian_gain, log_determinant, moments
 from vime.members import Members
 from vime.tabular import DirichletModel
@@ -178,6 +179,16 @@ class PlannedExplorer:
         self.controller.last = None if plan is None else Plan(**{**plan, "parameters": tuple(plan["parameters"])})
 
 
+@dataclass(frozen=True, kw_only=True)
+class TabularSettings:
+    """Settings of the exact belief about a table."""
+
+    prior: float | None = None
+    """Counts of every successor before anything was seen; see `vime.tabular.DirichletModel`."""
+    device: str = "cpu"
+    """Where it lies."""
+
+
 class TabularExplorer:
     """Plans exactly, by dynamic programming, for the information in an exact belief about a table."""
 
@@ -190,7 +201,8 @@ class TabularExplorer:
                 f"{observation_space} and {action_space}. Take 'ensemble'."
             )
         self.low, self.first = int(observation_space.start), int(action_space.start)
-        self.model = DirichletModel(int(observation_space.n), int(action_space.n), **settings.model_settings)
+        table = build_settings("The tabular model", TabularSettings, settings.model_settings)
+        self.model = DirichletModel(int(observation_space.n), int(action_space.n), **vars(table))
         self.horizon = settings.planner.horizon
         self.generator = torch.Generator().manual_seed(seed)
 

@@ -85,7 +85,7 @@ class ExploreSettings:
     samples: int = 5
     """Members, where the model draws them."""
     warm_up: int = 30
-    """Random steps before the first plan."""
+    """Random steps before the first plan; one at least, for the model to learn from."""
     fit_every: int = 10
     """Steps from one fit of the model to the next."""
     updates: int = 50
@@ -97,11 +97,11 @@ class ExploreSettings:
         check_kinds("Exploration", self)
         choose("world model", self.model, dict.fromkeys(MODELS))
         choose("measure", self.measure, dict.fromkeys(MEASURES))
-        for name in ("samples", "fit_every", "updates"):
+        for name in ("samples", "warm_up", "fit_every", "updates"):
             if getattr(self, name) < 1:
                 raise InvalidSettings(f"`{name}` must be at least 1; got {getattr(self, name)}.")
-        if self.warm_up < 0:
-            raise InvalidSettings(f"`warm_up` must not be negative; got {self.warm_up}.")
+        if self.model == RANDOM and self.model_settings:
+            raise InvalidSettings(f"`model_settings` are of a model, and 'random' has none; got {self.model_settings}.")
         if not self.optimism >= 0:
             raise InvalidSettings(f"`optimism` must be at least 0; got {self.optimism}.")
 

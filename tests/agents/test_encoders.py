@@ -22,6 +22,8 @@ from agents.train import train
 from tests.agents.matrix import Ring
 from tests.agents.runs import assert_same_run
 from tests.vime.tiny import tiny
+from vime.features import Standardiser
+from vime.inverse import InverseSettings
 
 SIZES = {"latent": 3, "hidden": [8]}
 SMALL: dict[str, dict[str, Any]] = {
@@ -328,3 +330,16 @@ def test_inverse_features_serve_any_space() -> None:
     moves = vime.Transitions.from_numpy(walk[:-1], rng.integers(3, size=(8, 2)), walk[1:], none, none)
     assert features.learn(moves)["encoder_loss"] > 0
     assert features.encode(moves.obs[0]).shape == (2, 3)  # type: ignore[index]
+
+
+def test_statistics_of_inverse_features_count_every_transition_once() -> None:
+    space, moves = spaces.Box(-9, 9, (3,), np.float32), spaces.Discrete(2)
+    features = Controlled(space, moves, InverseSettings(width=4, hidden=(4,), minibatch=16), steps=12)
+    obs = torch.linspace(0, 5, 64).view(64, 1, 1).expand(-1, -1, 3).contiguous()
+    none = torch.zeros(64, 1, dtype=torch.bool)
+    data = vime.Transitions(obs, torch.zeros(64, 1, dtype=torch.int64), obs, none, none)
+    for part in (data.map_tensors(lambda tensor: tensor[:32]), data):  # the second time all that was kept
+        features.learn(part)
+    (standardise,) = (part for part in features.model.net.modules() if isinstance(part, Standardiser))
+    assert int(standardise.count) == 64
+    torch.testing.assert_close(standardise.mean.float(), obs.mean((0, 1)))

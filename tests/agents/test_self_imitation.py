@@ -302,3 +302,14 @@ def test_bad_settings(name: str, value: Any) -> None:
 def test_a_foreign_state_is_refused(state: Any) -> None:
     with pytest.raises(CheckpointError, match="self-imitation"):
         SelfImitation().load_state_dict(state)
+
+
+def test_an_episode_that_a_reset_cuts_short_is_not_joined_to_the_next() -> None:
+    seen: list[Episode] = []
+    imitation = SelfImitation()
+    imitation._end = seen.append  # type: ignore[method-assign]
+    model = PPO("MlpPolicy", DummyVecEnv([Lock]), n_steps=8, batch_size=8, n_epochs=1, policy_kwargs={"net_arch": [4]})
+    for _ in range(3):
+        model.learn(8, callback=imitation)
+    model.learn(8, callback=imitation, reset_num_timesteps=False)
+    assert [len(episode) for episode in seen] == [LOCK] * 4  # eight steps each time, the last of them after two

@@ -193,3 +193,9 @@ def test_unknown_weights_are_refused(walk: Any) -> None:
 def test_settings_of_a_rule_are_checked(rule: Any, settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidSettings, match=next(iter(settings))):
         rule(**settings)
+
+
+def test_a_weight_below_zero_cannot_be_tuned() -> None:
+    ones, ends = np.ones((4, 1)), np.zeros((4, 1), bool)
+    with pytest.raises(InvalidSettings, match="above zero"):
+        Tuned().adapt(-1.0, ones, ones, ends)

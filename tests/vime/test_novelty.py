@@ -6,6 +6,7 @@ import torch
 from gymnasium import spaces
 
 import vime
+from vime.visits import Keys
 
 PLACES, ACTION = spaces.Discrete(9), spaces.Discrete(2)
 VECTOR = spaces.Box(-np.inf, np.inf, (3,), np.float64)
@@ -128,3 +129,13 @@ def test_planes_with_offsets_tell_distances_apart_and_planes_without_do_not() ->
     ray = torch.tensor([[1.0, -2.0, 0.5]]) * torch.tensor([[0.5], [1.0], [2.0]])
     assert len(offset._keys(ray).unique()) == 3
     assert len(through._keys(ray).unique()) == 1
+
+
+def test_numbers_of_one_byte_that_are_no_image_are_told_apart() -> None:
+    for entries in (4, 6):
+        space = spaces.MultiDiscrete([3] * entries, dtype=np.uint8)
+        keys = Keys(space, 0.5, 0, "cpu")
+        rows = torch.tensor(np.stack([np.full(entries, i, np.uint8) for i in (0, 1, 2, 1)]))
+        found = keys(rows).tolist()
+        assert found[1] == found[3]
+        assert len(set(found)) == 3

@@ -110,3 +110,8 @@ def test_an_odd_value_is_refused_at_once_or_works(name: str, setting: str, value
 def test_a_scaling_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(vime.InvalidSettings, match=f"`{next(iter(wrong))}` must"):
         vime.Scaling(**wrong)
+
+
+def test_the_expected_gain_takes_no_settings_of_a_realised_one() -> None:
+    with pytest.raises(vime.InvalidSettings, match="samples"):
+        vime.make_bonus("expected-gain", spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(2), samples=20)

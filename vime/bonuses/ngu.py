@@ -32,7 +32,7 @@ class Ngu(Saved):
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(DistillationSettings):
-        """Settings of distillation, memory and modulator."""
+        """Settings of distillation, memory and modulator; an inverse model of the features learns at its own pace."""
 
         features: Literal["random", "inverse"] = "random"
         """Of the pseudo-counts: fixed random ones, or those of an inverse model."""

@@ -1,7 +1,7 @@
 """Information gain about a Bayesian model of the environment, realised by each transition."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gymnasium
 import torch
@@ -19,7 +19,54 @@ from vime.transitions import Transitions
 METRIC_ROWS = 1024  # rows of a batch that the metrics look at
 
 
-class Vime(Saved):
+class Informed(Saved):
+    """Nats about the weights of a Bayesian network that models the environment; what counts them is a bonus's own."""
+
+    settings: Any
+    parts = ("model", "observed")
+
+    def __init__(
+        self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: BayesianSettings
+    ) -> None:
+        self.settings = settings
+        self.model = BayesianDynamics(observation_space, action_space, settings)
+        self.observed = 0
+
+    def gain(self, rows: Rows) -> Float[Tensor, " n"]:
+        """Returns the gain of standardised rows, in nats."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
+        """Returns the gain of every transition, in nats."""
+        gain = self.gain(self.model.standardise(self.model.rows(batch)))
+        return torch.where(batch.valid, gain.cpu().view(batch.shape), 0.0)
+
+    def observe(self, batch: Transitions) -> None:
+        """Moves on to fresh posterior draws."""
+        self.observed += 1
+
+    @torch.no_grad()
+    def learn(self, batch: Transitions) -> dict[str, float]:
+        """Adds the batch to the pool and fits the model to it.
+
+        Returns `model_error` (squared error of the mean prediction, before the fit, over the variance of the target),
+        `predicted_gain` and `realised_gain` (nats per transition, before the fit), `loss`, `posterior_std`,
+        `noise_std`.
+        """
+        rows = self.model.rows(batch.flat())
+        seen = self.model.standardise(Rows(*(part[:: -(-len(part) // METRIC_ROWS)] for part in rows)))
+        mean, variance = self.model.network.moments(seen.inputs)
+        metrics = {
+            "model_error": float((mean - seen.targets).square().mean()),
+            "predicted_gain": float(expected_gain(variance, self.model.network.noise_variance).mean()),
+            "realised_gain": float(self.gain(seen).mean()),
+        }
+        self.model.add(rows)
+        return metrics | self.model.fit()
+
+
+class Vime(Informed):
     """Nats that a transition tells about the weights of a Bayesian network that models the environment.
 
     The network predicts the standardised change of the features with learned noise, by an evidence lower bound whose
@@ -50,14 +97,11 @@ class Vime(Saved):
                 raise InvalidSettings(f"`step_size` must be positive; got {self.step_size}.")
 
     scaling: ClassVar[Scaling] = Scaling()
-    parts = ("model", "observed")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
     ) -> None:
-        self.settings = settings or self.Settings()
-        self.model = BayesianDynamics(observation_space, action_space, self.settings)
-        self.observed = 0
+        super().__init__(observation_space, action_space, settings or self.Settings())
 
     def gain(self, rows: Rows) -> Float[Tensor, " n"]:
         """Returns the gain of standardised rows, in nats; the draws follow from seed and batches observed."""
@@ -70,32 +114,3 @@ class Vime(Saved):
             step_size=self.settings.step_size,
             generator=torch.Generator(self.settings.device).manual_seed(seed),
         )
-
-    @torch.no_grad()
-    def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
-        """Returns the gain of every transition, in nats."""
-        gain = self.gain(self.model.standardise(self.model.rows(batch)))
-        return torch.where(batch.valid, gain.cpu().view(batch.shape), 0.0)
-
-    def observe(self, batch: Transitions) -> None:
-        """Moves on to fresh posterior draws."""
-        self.observed += 1
-
-    @torch.no_grad()
-    def learn(self, batch: Transitions) -> dict[str, float]:
-        """Adds the batch to the pool and fits the model to it.
-
-        Returns `model_error` (squared error of the mean prediction, before the fit, over the variance of the target),
-        `predicted_gain` and `realised_gain` (nats per transition, before the fit), `loss`, `posterior_std`,
-        `noise_std`.
-        """
-        rows = self.model.rows(batch.flat())
-        seen = self.model.standardise(Rows(*(part[:: -(-len(part) // METRIC_ROWS)] for part in rows)))
-        mean, variance = self.model.network.moments(seen.inputs)
-        metrics = {
-            "model_error": float((mean - seen.targets).square().mean()),
-            "predicted_gain": float(expected_gain(variance, self.model.network.noise_variance).mean()),
-            "realised_gain": float(self.gain(seen).mean()),
-        }
-        self.model.add(rows)
-        return metrics | self.model.fit()

@@ -1,12 +1,15 @@
 import json
+import multiprocessing
 import shlex
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agents.compare import suite_study
+from agents.compare import compare, suite_study
+from agents.compare.launch import study_lock
 from agents.compare.study import Study, open_study, read_study, run_folder
 from agents.config import RunConfig
 from agents.folder import RunFolder
@@ -375,3 +378,22 @@ def test_a_folder_of_another_kind_is_refused(study: Study, tmp_path: Path) -> No
     open_study(study, tmp_path / "study")
     with pytest.raises(RunConflict, match="holds a study"), RunFolder(tmp_path / "study", study.base):
         pass
+
+
+def test_what_words_cannot_say_is_said_by_the_folder(study: Study) -> None:
+    folder = ["vime", "compare", "--out", "a folder"]
+    assert shlex.split(replace(study, seeds=(5, 7)).command(Path("a folder"))) == folder
+    uneven = replace(study, tasks=(TASK, OTHER), controls={OTHER: ("a2c",)})
+    assert shlex.split(uneven.command(Path("a folder"))) == folder
+    even = replace(study, tasks=(TASK, OTHER), controls=("a2c",))
+    assert "--controls a2c" in even.command(Path("a folder"))
+
+
+def test_a_study_under_way_is_not_changed_by_a_launch_that_is_refused(study: Study, tmp_path: Path) -> None:
+    open_study(study, tmp_path)
+    before = (tmp_path / "study.json").read_text()
+    more = replace(study, seeds=(0, 1, 2, 3, 4))
+    others = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    with others, study_lock(tmp_path), pytest.raises(RunConflict, match="at work"):
+        others.submit(compare, more, tmp_path, display=False).result()
+    assert (tmp_path / "study.json").read_text() == before

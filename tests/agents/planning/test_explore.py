@@ -152,13 +152,26 @@ def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"model": "ensembl"}, {"fit_every": 0}, {"warm_up": -1}, {"measure": "log"}, {"model": "tabular"},
-        {"model_settings": {"hiden": [3]}}, {"optimism": -1.0}, {"precision": "float16"},
+        {"model": "ensembl"}, {"fit_every": 0}, {"warm_up": 0}, {"measure": "log"}, {"model": "tabular"},
+        {"model_settings": {"hiden": [3]}}, {"optimism": -1.0},
+        {"model": "random", "model_settings": {"hidden": [3]}}, {"precision": "float16"},
     ],
 )  # fmt: skip
 def test_bad_settings_cost_nothing(settings: dict) -> None:
     with pytest.raises((vime.InvalidSettings, vime.UnknownName)):
         agents.explore(CAR, 10, **settings)
+
+
+def test_a_table_knows_its_settings() -> None:
+    with pytest.raises(vime.InvalidSettings, match="Did you mean 'prior'"):
+        agents.explore("FrozenLake-v1", 10, model_settings={"pror": 1.0})
+
+
+def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    left = tmp_path / ".config.json.7-ab.tmp"
+    left.write_text("{")
+    agents.explore(CAR, 8, seed=0, out=tmp_path, **QUICK)
+    assert not left.exists()
 
 
 def test_no_planner_serves_actions_without_bounds() -> None:
