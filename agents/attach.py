@@ -78,6 +78,8 @@ def attach(
     learn_every = LEARN_EVERY if learn_every is None else learn_every
     if isinstance(learn_every, bool) or not isinstance(learn_every, int) or learn_every < 1:
         raise InvalidSettings(f"`learn_every` must be a whole number of at least 1; got {learn_every!r}.")
+    if isinstance(model, type):
+        raise InvalidSettings(f"`model` is the class {model.__name__}: make a model of it first, with an environment.")
     if not isinstance(model, (OnPolicyAlgorithm, OffPolicyAlgorithm)):
         raise InvalidSettings(
             f"A {type(model).__name__} keeps no rollout or replay buffer that a bonus could reach; pass a "

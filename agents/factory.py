@@ -80,9 +80,9 @@ def make_task(config: RunConfig) -> VecEnv:
         with building(config.task, settings):
             venv = Pool(gymnasium.make_vec(check_task(config.task), num_envs=config.copies, **settings))
     else:
-        venv = DummyVecEnv(
-            [lambda: Monitor(make_environment(config.task, config.task_settings)) for _ in range(config.copies)]
-        )
+        copies = [Monitor(make_environment(config.task, config.task_settings)) for _ in range(config.copies)]
+        check_spaces(config.task, config.algorithm, copies[0].observation_space, copies[0].action_space)
+        venv = DummyVecEnv([lambda env=env: env for env in copies])  # type: ignore[misc]
     venv = Recorder(venv, config.task, config.steps)
     keys = _normalised(venv.observation_space)
     if config.normalises and keys is not False:

@@ -47,7 +47,12 @@ def check_task(name: str) -> str:
         known = [*envs.TASKS, *envs.GRIDS, *gymnasium.registry]
         hint = nearest(task, known)
         if hint.startswith("Known"):  # hundreds
-            hint = f"Ours are {', '.join(envs.TASKS)}; every task registered with Gymnasium can be named as well."
+            hint = (
+                f"Ours are {', '.join(envs.TASKS)}; every task registered with Gymnasium can be named as well, and one "
+                "of your own as package.module:Name-v0, by the module that registers it."
+            )
+        elif colon:
+            hint = hint.replace("'", f"'{module}:", 1)
         raise UnknownName(f"No task is named {name!r}. {hint}") from error
     return name
 

@@ -33,7 +33,7 @@ from vime.bonuses.rise import Rise
 from vime.bonuses.rnd import Rnd
 from vime.bonuses.simhash import SimHash
 from vime.bonuses.vime import Vime
-from vime.errors import CheckpointError, InvalidData, InvalidSettings, build_settings, choose, nearest
+from vime.errors import CheckpointError, InvalidData, InvalidSettings, UnknownName, build_settings, choose, nearest
 from vime.normalise import Scaling, Yardstick
 from vime.transitions import Transitions
 
@@ -123,6 +123,8 @@ def part_settings(name: str, settings: Mapping[str, Any]) -> list[tuple[str, Any
     """
     names = [part.strip() for part in name.split("+")] if isinstance(name, str) else [name]
     for part in names:
+        if not part:
+            raise UnknownName(f"The mixture {name!r} has an empty part; it is written like 'rnd+e3b'.")
         choose("bonus", part, BONUSES)
     if len(names) == 1:
         return [(names[0], _own_settings(names[0], settings))]
@@ -197,7 +199,14 @@ class ScaledBonus:
         """
         if self._asked is None or self._asked[0] is not batch:
             batch.check_finite()
-            raw = torch.where(batch.valid, self.bonus.reward(batch), 0.0)
+            given = self.bonus.reward(batch)
+            if not isinstance(given, Tensor) or given.shape != batch.shape:
+                came = tuple(given.shape) if hasattr(given, "shape") else given
+                raise InvalidData(
+                    f"{type(self.bonus).__name__}.reward must return a tensor of the shape (t, b) of the batch, here "
+                    f"{batch.shape}; it returned a {type(given).__name__}, {came}."
+                )
+            raw = torch.where(batch.valid, given, 0.0)
             if not torch.isfinite(raw).all():
                 step, env = (int(i) for i in (~torch.isfinite(raw)).nonzero()[0])
                 raise InvalidData(

@@ -9,6 +9,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -156,13 +157,37 @@ def _start(run: Run, state: RunState, working: dict[Any, RunState], preload: Seq
     state.started = time.monotonic()
     try:
         (state.folder / ERROR_FILE).unlink(missing_ok=True)
-        _start_fork_server(state.config.threads, preload)
-        process.start()
+        with _main_as_workers_may_run_it():
+            _start_fork_server(state.config.threads, preload)
+            process.start()
     except (OSError, EOFError) as error:
         state.fail(f"No worker could be started: {error}.")
         return
     state.status = "running"
     working[process] = state
+
+
+@contextlib.contextmanager
+def _main_as_workers_may_run_it() -> Iterator[None]:
+    """Keeps workers from running the main module again where that would launch the study again, or cannot be done.
+
+    They run it so that what a script registers is known to them. One that does not ask for its `__name__` would do all
+    that it does a second time; and what came through a pipe is no file.
+    """
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path is None or main.__spec__ is not None:  # interactive, or run by its name
+        yield
+        return
+    try:
+        hidden = "__name__" not in Path(path).read_text()
+    except (OSError, UnicodeDecodeError):
+        hidden = True
+    main.__file__ = None if hidden else path
+    try:
+        yield
+    finally:
+        main.__file__ = path
 
 
 def _stop(working: dict[Any, RunState]) -> None:

@@ -18,7 +18,7 @@ from agents.environment_state import NotSaveable, load_environment, save_environ
 from agents.folder import contents, hold, read_object, write_atomically, write_json
 from agents.planning.coverage import States, animation, pictures
 from agents.planning.exploration import CHECKPOINT, CONFIG, DATA, RESULT, Exploration, restore
-from agents.planning.explorers import Explorer, as_one, as_step, make_explorer
+from agents.planning.explorers import Explorer, PlannedExplorer, as_one, as_step, make_explorer
 from agents.planning.objective import Objective
 from agents.planning.recording import Recording
 from agents.planning.settings import ExploreConfig, ExploreSettings
@@ -114,6 +114,8 @@ class _Run:
                     self._look_up()
                     if self.enough(self.recording):
                         break
+                if len(self.recording) == self.config.steps and isinstance(self.explorer, PlannedExplorer):
+                    self.explorer.ready()
             finally:  # also where the environment or the model fails: what was gathered is not lost
                 figures = self.figures()
                 if len(self.recording):

@@ -148,6 +148,11 @@ class PlannedExplorer:
         realised = gaussian_gain(epistemic, aleatoric, error)
         return Nats(float(log_determinant(*prediction)), float(realised))
 
+    def ready(self) -> None:
+        """Fits the model if all steps were random: whoever takes it over shall find one that has learned from them."""
+        if not self.fitted:
+            self.fit()
+
     def forget(self) -> None:
         """Begins the next search anew."""
         self.controller.forget()

@@ -1,5 +1,6 @@
 """What happened while an environment was explored: step by step in memory, and as a Minari data set on disk."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from agents.encoding import decode, encode
 from vime.errors import CheckpointError
@@ -113,7 +115,7 @@ class Recording:
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         storage = MinariStorage.new(
-            folder, env.observation_space, env.action_space, env_spec=env.spec, jpeg_encoding=False
+            folder, env.observation_space, env.action_space, env_spec=_written(env.spec), jpeg_encoding=False
         )
         episodes = [
             EpisodeBuffer(
@@ -194,3 +196,18 @@ def _opened(folder: Path) -> Any:
 
 def _at(values: Any, i: int) -> Any:
     return {key: part[i] for key, part in values.items()} if isinstance(values, dict) else values[i]
+
+
+def _written(spec: EnvSpec | None) -> EnvSpec | None:
+    """Returns the specification as it can be written: a class is named by its module; None where that is not enough."""
+    if spec is None:
+        return None
+    spec = copy.copy(spec)
+    if callable(spec.entry_point):
+        made = spec.entry_point
+        spec.entry_point = f"{made.__module__}:{getattr(made, '__qualname__', type(made).__qualname__)}"
+    try:
+        spec.to_json()
+    except (ValueError, TypeError):
+        return None
+    return spec

@@ -16,6 +16,7 @@ from agents.planning.explorers import as_one
 from agents.planning.imagined import ImaginedEnvironment
 from agents.planning.objective import Objective, Reward, Termination
 from agents.planning.planners import PlannerSettings
+from agents.tasks import make_environment
 from vime.dynamics import DynamicsModel
 from vime.errors import InvalidSettings
 
@@ -29,7 +30,7 @@ MEMBERS = 5
 
 def transfer(
     model: DynamicsModel,
-    env: gymnasium.Env,
+    env: gymnasium.Env | str,
     reward: Reward,
     *,
     how: How = "planner",
@@ -46,7 +47,7 @@ def transfer(
 
     Args:
         model: learnt without this reward, for example by `agents.explore`.
-        env: where it is scored; its own reward is counted too, and shown to nobody.
+        env: where it is scored, or the name of that task; its own reward is counted too, and shown to nobody.
         reward: what is wanted.
         how: `planner` plans at every step; `sac` trains SB3's SAC on imagined steps first (actions must be a Box); it
             knows no `end_cost`.
@@ -70,6 +71,10 @@ def transfer(
     """
     if episodes < 1 or (steps is not None and steps < 1):
         raise InvalidSettings(f"`episodes` and `steps` must be at least 1; got {episodes} and {steps}.")
+    if not isinstance(model, DynamicsModel):
+        raise InvalidSettings(f"`model` is a world model, as `agents.explore` returns it; got {type(model).__name__}.")
+    if isinstance(env, str):
+        env = make_environment(env, {})
     rewards.check(reward, model.features, model.actions, model.settings.device)
     started = time.process_time()
     if how == "planner":

@@ -295,3 +295,15 @@ def same(one: Any, two: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(two) and all(same(a, b) for a, b in zip(one, two, strict=True))
     return torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
+
+
+@pytest.mark.parametrize("given", [np.ones((3, 2), np.float32), torch.ones(3), 1.0])
+def test_a_bonus_of_the_users_that_returns_something_else_is_named(given: Any) -> None:
+    class Mine(NoBonus):
+        def reward(self, batch: vime.Transitions) -> Any:
+            return given
+
+    zeros, none = torch.zeros(3, 2, 2), torch.zeros(3, 2, dtype=torch.bool)
+    data = vime.Transitions(zeros, none.long(), zeros, none, none)
+    with pytest.raises(vime.InvalidData, match=r"Mine\.reward must return a tensor of the shape"):
+        vime.ScaledBonus(Mine()).reward(data)

@@ -261,6 +261,8 @@ def test_equal_weights_add_up_to_one_and_a_mixture_is_saved_whole() -> None:
 def test_what_is_wrong_with_a_mixture_is_said() -> None:
     with pytest.raises(vime.UnknownName, match="e3b"):
         vime.make_bonus("icm+e3bb", BOX, MOVES)
+    with pytest.raises(vime.UnknownName, match="empty part"):
+        vime.make_bonus("icm+", BOX, MOVES)
     with pytest.raises(vime.InvalidSettings, match="weights"):
         vime.make_bonus("icm+e3b", BOX, MOVES, weights=(1,))
     with pytest.raises(vime.InvalidSettings, match="no setting 'wieghts'"):

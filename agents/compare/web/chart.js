@@ -99,7 +99,7 @@ function heightAt(line, x) {
 function path(xs, ys, x, y, join = "M") {
   let text = "";
   for (let i = 0; i < xs.length; i++) text += (i ? "L" : join) + x.at(xs[i]).toFixed(1) + " " + y.at(ys[i]).toFixed(1);
-  return text;
+  return xs.length === 1 && join === "M" ? text + "m-4 0h8" : text; // one point alone would draw nothing
 }
 
 /* The look of a contender: hue and dashes by its place, the same everywhere. */

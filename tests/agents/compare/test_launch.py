@@ -218,3 +218,24 @@ def _alive(process: int) -> bool:
         return "Z" not in Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_script_that_asks_for_no_name_launches_its_study_once(piped: bool, tmp_path: Path) -> None:
+    lines = f"""
+from agents import RunConfig
+from agents.compare import Study, compare
+base = RunConfig(task="CartPole-v1", steps=128, environments=2, algorithm_settings={{"n_steps": 32, "batch_size": 64}})
+rows = compare(Study(tasks=("CartPole-v1",), bonuses=("none",), seeds=(0,), base=base), {str(tmp_path / "out")!r})
+print("runs that failed:", sum(row["failed"] for row in rows))
+"""
+    script = tmp_path / "script.py"
+    script.write_text(lines)
+    words = [sys.executable, "-"] if piped else [sys.executable, str(script)]
+    here = Path(__file__).parents[3]
+    told = subprocess.run(
+        words, input=lines if piped else None, capture_output=True, text=True, cwd=here,
+        env={**os.environ, "PYTHONPATH": str(here)}, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[-1] == "runs that failed: 0"

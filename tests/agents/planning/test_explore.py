@@ -266,3 +266,32 @@ def test_a_model_of_other_spaces_is_refused_for_a_task(tmp_path: Path, capsys: p
     words = ["transfer", str(tmp_path), "--reward", "agents.planning.rewards:flag", "--task", "CartPole-v1"]
     assert main(words) == 2
     assert "CartPole-v1 has other spaces than MountainCarContinuous-v0" in capsys.readouterr().err
+
+
+def test_a_task_registered_with_a_class_is_explored_into_a_folder(tmp_path: Path) -> None:
+    from gymnasium.envs.classic_control import PendulumEnv
+
+    if "ByClass-v0" not in gymnasium.registry:
+        gymnasium.register("ByClass-v0", entry_point=PendulumEnv, max_episode_steps=20)
+    agents.explore("ByClass-v0", 12, out=tmp_path, **QUICK)
+    minari = pytest.importorskip("minari")
+    spec = minari.MinariDataset(tmp_path / "data").env_spec
+    assert spec.entry_point == "gymnasium.envs.classic_control.pendulum:PendulumEnv"
+
+
+def test_a_model_of_random_steps_alone_has_learned_from_them(tmp_path: Path) -> None:
+    found = agents.explore(CAR, 12, **{**QUICK, "warm_up": 40})
+    untrained = agents.explore(CAR, 12, **{**QUICK, "warm_up": 40, "updates": 1})
+    weights = [next(iter(one.model.network.parameters())) for one in (found, untrained)]
+    assert not torch.equal(*weights)
+
+
+def test_a_reward_is_scored_in_a_task_by_its_name() -> None:
+    found = agents.explore(CAR, 12, **QUICK)
+    planner = PlannerSettings(horizon=4, candidates=12, elites=4, iterations=1)
+    told = agents.transfer(found.model, CAR, rewards.flag, planner=planner, episodes=1, steps=3)
+    assert told["lengths"] == [3]
+    with pytest.raises(vime.InvalidSettings, match="`model` is a world model"):
+        agents.transfer(CAR, found.model, rewards.flag)  # type: ignore[arg-type]
+    with pytest.raises(vime.InvalidSettings, match="`steps` must be a whole number"):
+        agents.explore(CAR, "60")  # type: ignore[arg-type]
