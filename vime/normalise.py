@@ -13,7 +13,7 @@ from vime.errors import InvalidSettings, check_kinds
 TINY = 1e-12
 FEW = 8  # bonuses whose spread is better than no measure at all
 MEASURABLE = 32  # bonuses whose spread tells something about the rollout that they come from
-FLAT = 0.01  # bonuses that hardly differ are not blown up: a yardstick is at least this share of their mean
+FLAT = 0.1  # bonuses that hardly differ are not blown up: a yardstick is at least this share of their mean
 
 
 class RunningMoments:
@@ -102,7 +102,7 @@ class Yardstick:
         """How many pending bonuses were measured last while there was no history, and their length."""
 
     def measure(self, raw: Float[Tensor, " n"]) -> float:
-        """Returns the length of `n` bonuses under the rule; not below a hundredth of their mean size.
+        """Returns the length of `n` bonuses under the rule; not below a tenth of their mean size.
 
         Infinite where all are zero: they tell nothing about the size of those to come.
         """

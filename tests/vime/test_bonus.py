@@ -306,4 +306,4 @@ def test_a_bonus_of_the_users_that_returns_something_else_is_named(given: Any) -
     zeros, none = torch.zeros(3, 2, 2), torch.zeros(3, 2, dtype=torch.bool)
     data = vime.Transitions(zeros, none.long(), zeros, none, none)
     with pytest.raises(vime.InvalidData, match=r"Mine\.reward must return a tensor of the shape"):
-        vime.ScaledBonus(Mine()).reward(data)
+        vime.ScaledBonus(Mine(OBSERVATIONS["vector"], ACTIONS["discrete"])).reward(data)

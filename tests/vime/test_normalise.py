@@ -56,7 +56,7 @@ def test_each_rule_measures_what_it_says(rule: Any, expected: float) -> None:
 
 
 def test_equal_bonuses_are_not_blown_up() -> None:
-    assert Yardstick(Scaling()).measure(torch.full((9,), 5.0)) == pytest.approx(0.05)
+    assert Yardstick(Scaling()).measure(torch.full((9,), 5.0)) == pytest.approx(0.5)
 
 
 def fed(scaling: Scaling, batches: list[torch.Tensor]) -> Yardstick:
