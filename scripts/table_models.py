@@ -24,6 +24,7 @@ Size = Literal["quick", "cpu", "paper"]
 Variants = Mapping[str, Mapping[str, Any]]
 
 PAPER_NETWORK = {"channels": [16, 32, 32], "hidden": [450]}
+IWAE = {"latent": 50, "hidden": [400, 400], "activation": "silu"}
 LONE = {"minibatch_kernels": 0}
 ADAMAX = {"rule": "adamax", "rate": 2e-3}
 TABLES: Mapping[str, tuple[str, tuple[str, ...], Mapping[Size, Variants]]] = {
@@ -81,6 +82,14 @@ TABLES: Mapping[str, tuple[str, tuple[str, ...], Mapping[Size, Variants]]] = {
             },
             "cpu": {
                 "vae": {"model": "vae", "steps": 12_000},
+                "iwae, 5 samples": {
+                    "model": "iwae", "steps": 80_000,
+                    "settings": {**IWAE, "samples": 5, "optimiser": {"decay": "constant"}},
+                },
+                "iwae, 50 samples": {
+                    "model": "iwae", "steps": 16_000, "begin": "iwae, 5 samples",
+                    "settings": {**IWAE, "samples": 50, "optimiser": {"rate": 5e-4}},
+                },
                 "made": {"model": "made", "steps": 8000},
                 "pixelcnn": {
                     "model": "pixelcnn", "data": "mnist-14", "steps": 4000, "batch_size": 16,
@@ -184,15 +193,17 @@ def main() -> None:
     table = Table(arguments.out or Path(f"results/generative/{arguments.table.replace('-', '_')}.json"), question)
     variants = sizes[arguments.size]
     data = "digits" if arguments.size == "quick" else "mnist"
+    folders = arguments.runs / f"{arguments.table}-{arguments.size}"
     for seed in range(arguments.seeds):
         for name, changes in variants.items():
             if arguments.only and name not in arguments.only:
                 continue
+            begin = {"begin": str(folders / _slug(changes["begin"], seed))} if "begin" in changes else {}
             run = ModelRun(
-                **{"data": data, **changes, "data_dir": arguments.data_dir, "seed": seed, "device": arguments.device,
+                **{"data": data, **changes, **begin, "data_dir": arguments.data_dir, "seed": seed, "device": arguments.device,
                    "precision": arguments.precision, "compile": arguments.compile},
             )  # fmt: skip
-            folder = arguments.runs / f"{arguments.table}-{arguments.size}" / f"{name.replace(' ', '-')}-{seed}"
+            folder = folders / _slug(name, seed)
             key = {"name": name, "size": arguments.size, "data": run.data, "seed": seed, "steps": run.plan.steps}
             table.row(key, lambda run=run, folder=folder: _measured(run, folder))
     for name in variants:
@@ -201,10 +212,15 @@ def main() -> None:
             table.summary(f"{arguments.size}: {name}", {figure: _over(rows, figure) for figure in figures})
 
 
+def _slug(name: str, seed: int) -> str:
+    return f"{name.replace(' ', '-')}-{seed}"
+
+
 def _measured(run: ModelRun, folder: Path) -> dict[str, Any]:
     told = train_model(run, folder)
     left = ("training", "out", "model", "data", "seed", "steps", "cpu_seconds")
-    return {"run": run.to_json() | {"data_dir": ""}, **{key: value for key, value in told.items() if key not in left}}
+    where = {"data_dir": "", "begin": Path(run.begin).name}
+    return {"run": run.to_json() | where, **{key: value for key, value in told.items() if key not in left}}
 
 
 def _over(rows: list[dict[str, Any]], figure: str) -> dict[str, Any]:
