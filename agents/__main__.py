@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from agents import commands
+from agents.config import RunConfig
+from agents.planning.settings import ExploreConfig
 
 BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
 DESCRIPTIONS = {
@@ -120,11 +123,11 @@ def _behind(error: BaseException) -> Iterator[Exception]:
 
 def _table(words: list[str]) -> dict[str, Callable[..., None]]:
     return {
-        "train": commands.train_from(commands.standing(words)),
+        "train": commands.train_from(commands.standing(words, "train", RunConfig)),
         "evaluate": commands.evaluate,
         "compare": commands.compare_from(words),
         "report": commands.report,
-        "explore": commands.explore,
+        "explore": commands.explore_from(commands.standing(words, "explore", ExploreConfig)),
         "transfer": commands.transfer,
         "generate": commands.generate.generate,
         "demo": commands.demo,
@@ -140,6 +143,8 @@ def main(words: Sequence[str] | None = None) -> int:
     after Ctrl-C, 141 where nobody reads standard output any more.
     """
     words = list(sys.argv[1:] if words is None else words)
+    usual = warnings.showwarning
+    warnings.showwarning = functools.partial(_warn, usual)
     try:
         _run(words)
         sys.stdout.flush()
@@ -154,7 +159,19 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         print(f"vime: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
+    finally:
+        warnings.showwarning = usual
     return 0
+
+
+def _warn(
+    usual: Callable[..., None], message: Warning | str, category: type[Warning], *place: Any, **rest: Any
+) -> None:
+    """Says a warning to users in our words; those to developers keep their place in the code."""
+    if category is UserWarning:
+        print(f"vime: {message}", file=sys.stderr)
+    else:
+        usual(message, category, *place, **rest)
 
 
 def _can_be_mended(error: Exception) -> bool:

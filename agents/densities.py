@@ -92,7 +92,7 @@ class Likelihoods:
     def __init__(
         self, space: gymnasium.Space, settings: DensitySettings, *, seed: int = 0, device: str = "cpu"
     ) -> None:
-        self.pictures, self.settings, self.seed = Pictures(space, settings.frames), settings, seed
+        self.pictures, self.settings, self.seed = Pictures(space, settings.frames, "density"), settings, seed
         with as_ours():
             model = generative.make_model(settings.model, self.pictures.shape, seed=seed, **settings.own)
             fitted = FitSettings(batch_size=settings.minibatch, seed=seed, device=device, average=None)

@@ -70,16 +70,17 @@ class Pictures:
     Args:
         space: of the observations.
         frames: pictures in an observation, of as many channels each, that are read one by one.
+        what: which option of a bonus asks for them.
 
     Raises:
         UnsupportedSpace: it is no space of images, or its channels do not make so many pictures.
     """
 
-    def __init__(self, space: gymnasium.Space, frames: int = 1) -> None:
+    def __init__(self, space: gymnasium.Space, frames: int = 1, what: str = "encoder") -> None:
         if not isinstance(space, spaces.Box) or not is_image(space):
             raise UnsupportedSpace(
-                f"A learned encoder reads images of bytes, or of floats with up to 16 channels; got {space}. Leave "
-                "`encoder` out: a bonus takes numbers as they are."
+                f"A learned {what} reads images of bytes, or of floats with up to 16 channels; got {space}. Leave "
+                f"`{what}` out: a bonus takes numbers as they are."
             )
         shape = space.shape
         self.last = len(shape) > 2 and shape[-1] <= shape[-3]

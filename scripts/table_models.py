@@ -200,8 +200,8 @@ def main() -> None:
                 continue
             begin = {"begin": str(folders / _slug(changes["begin"], seed))} if "begin" in changes else {}
             run = ModelRun(
-                **{"data": data, **changes, **begin, "data_dir": arguments.data_dir, "seed": seed, "device": arguments.device,
-                   "precision": arguments.precision, "compile": arguments.compile},
+                **{"data": data, **changes, **begin, "data_dir": arguments.data_dir, "seed": seed,
+                   "device": arguments.device, "precision": arguments.precision, "compile": arguments.compile},
             )  # fmt: skip
             folder = folders / _slug(name, seed)
             key = {"name": name, "size": arguments.size, "data": run.data, "seed": seed, "steps": run.plan.steps}

@@ -5,7 +5,7 @@ Importing this package does not import torch: every command imports what it need
 
 from agents.commands import generate
 from agents.commands.looks import bench, show_names
-from agents.commands.planning import explore, transfer
+from agents.commands.planning import explore_from, transfer
 from agents.commands.runs import evaluate, standing, train_from
 from agents.commands.studies import compare_from, demo, report
 
@@ -14,7 +14,7 @@ __all__ = [
     "compare_from",
     "demo",
     "evaluate",
-    "explore",
+    "explore_from",
     "generate",
     "report",
     "show_names",

@@ -95,5 +95,8 @@ def _measure_bonuses() -> dict[str, Any]:
 
     from agents.bench.bonuses import bonuses
 
-    with Console(stderr=True).status("starting") as status:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return bonuses(progress=console.print)
+    with console.status("starting") as status:
         return bonuses(progress=status.update)

@@ -1,5 +1,6 @@
 """Commands that plan in a learned model: `explore` and `transfer`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,27 +11,33 @@ from agents.live import Bar, number
 from agents.planning.settings import ExploreConfig
 
 
-def explore(out: Path, config: OmitArgPrefixes[ExploreConfig], json: bool = False) -> None:
-    """Explore a task without its reward: plan for information in a model that is learnt on the way.
+def explore_from(standing: ExploreConfig) -> Callable[..., None]:
+    """Returns the command `explore`, whose defaults are those of the exploration `standing`."""
 
-    The folder ends with a data set that Minari reads (`data`), the model, a map of where it went, an animation, and
-    what it learnt beside what it had hoped to learn. Ctrl-C keeps what there is; the same command goes on.
+    def explore(out: Path, config: OmitArgPrefixes[ExploreConfig] = standing, json: bool = False) -> None:
+        """Explore a task without its reward: plan for information in a model that is learnt on the way.
 
-    Example: vime explore --task MountainCarContinuous-v0 --steps 300 --out runs/explored
+        The folder ends with a data set that Minari reads (`data`), the model, a map of where it went, an animation, and
+        what it learnt beside what it had hoped to learn. Ctrl-C keeps what there is; the same command goes on, and so
+        does `--out DIR` alone.
 
-    Args:
-        out: Folder of the exploration.
-        config: what is explored, and how.
-        json: Print the figures as one line of JSON, the last one of the output.
-    """
-    import torch
+        Example: vime explore --task MountainCarContinuous-v0 --steps 300 --out runs/explored
 
-    from agents.planning.explore import explore as run
+        Args:
+            out: Folder of the exploration.
+            config: what is explored, and how.
+            json: Print the figures as one line of JSON, the last one of the output.
+        """
+        import torch
 
-    torch.set_num_threads(1)  # networks this small are slower on more
-    with Bar(_progress) as bar:
-        found = run(config.task, config.steps, seed=config.seed, out=out, settings=config.how, progress=bar)
-    _tell(found.figures, out, json)
+        from agents.planning.explore import explore as run
+
+        torch.set_num_threads(1)  # networks this small are slower on more
+        with Bar(_progress) as bar:
+            found = run(config.task, config.steps, seed=config.seed, out=out, settings=config.how, progress=bar)
+        _tell(found.figures, out, json)
+
+    return explore
 
 
 def transfer(

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.conf import Positional, arg
@@ -11,6 +11,9 @@ from tyro.conf import Positional, arg
 from agents.commands.printing import print_json
 from agents.config import RunConfig
 from agents.live import Bar, number
+from agents.planning.settings import ExploreConfig
+
+C = TypeVar("C", RunConfig, ExploreConfig)
 
 
 def train_from(standing: RunConfig) -> Callable[..., None]:
@@ -44,10 +47,10 @@ def train_from(standing: RunConfig) -> Callable[..., None]:
     return train
 
 
-def standing(words: Sequence[str]) -> RunConfig:
-    """The configuration in `--out`, as default for a `train` that names no task: it goes on with that run."""
-    fresh = RunConfig(task=tyro.MISSING)
-    if not words or words[0] != "train" or any(word.split("=")[0] in ("--task", "--help", "-h") for word in words):
+def standing(words: Sequence[str], command: str, kind: type[C]) -> C:
+    """The configuration in `--out`, as default for a `command` that names no task: it goes on with what is there."""
+    fresh = kind(task=tyro.MISSING)
+    if not words or words[0] != command or any(word.split("=")[0] in ("--task", "--help", "-h") for word in words):
         return fresh
     outs = [after for word, after in itertools.pairwise(words) if word == "--out"]
     outs += [word.partition("=")[2] for word in words if word.startswith("--out=")]
@@ -55,7 +58,7 @@ def standing(words: Sequence[str]) -> RunConfig:
         return fresh
     from agents.folder import read_config
 
-    return read_config(Path(outs[-1]))
+    return read_config(Path(outs[-1]), kind)
 
 
 def evaluate(out: Positional[Path], episodes: int = 10, seed: int | None = None, json: bool = False) -> None:

@@ -13,7 +13,7 @@ from agents.generate.page import show
 from agents.generate.pictures import SIDE, grid
 from generative import Dataset, Model, load
 from generative.checkpoint import MODEL_FILE, read
-from generative.model import Sampler
+from generative.model import Bounded, Density, Sampler
 from generative.randomness import child
 from vime.errors import CheckpointError, InvalidSettings
 
@@ -64,6 +64,9 @@ def evaluate_model(
         if value is not None and value < 1:
             raise InvalidSettings(f"`{name}` must be at least 1; got {value}.")
     run, model = open_run(out, data_dir=data_dir)
+    for name, value, use in (("samples", samples, Bounded), ("examples", examples, Density | Bounded)):
+        if value is not None and not isinstance(model, use):
+            raise InvalidSettings(f"`{name}` is of likelihoods that are taken so; {run.model} has no use for it.")
     fresh, data = prepare(run)
     if fresh.shape != model.shape:
         raise CheckpointError(f"{out / MODEL_FILE} is of data of shape {model.shape}; {run.data} has {fresh.shape}.")

@@ -72,7 +72,8 @@ def explore(
     task = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     if objective is not None and out is not None:
         raise InvalidSettings("An `objective` of your own cannot be noted in a folder: leave `out` away.")
-    config = ExploreConfig(task=task, steps=steps, seed=seed, how=built)
+    values = {"task": task, "steps": steps, "seed": seed, "how": built}
+    config = build_settings("An exploration", ExploreConfig, values)
     folder = None if out is None else Path(out)
     explorer = make_explorer(env.observation_space, env.action_space, config.how, seed, objective)
     return _Run(env, config, explorer, folder, progress, stop or (lambda recording: False)).go()

@@ -120,7 +120,6 @@ class ExploreConfig:
     """Model, planner and schedule."""
 
     def __post_init__(self) -> None:
-        check_kinds("Exploration", self)
         if self.steps < 1:
             raise InvalidSettings(f"`steps` must be at least 1; got {self.steps}.")
 

@@ -140,6 +140,12 @@ def test_samples_are_a_picture_or_numbers(copy: Path, tmp_path: Path, capsys: py
     assert main(["generate", "sample", str(copy), "--file", "x.jpg"]) == 2
 
 
+def test_figures_that_a_model_does_not_have_take_no_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_model(run_of("made"), tmp_path)
+    assert main(["generate", "evaluate", str(tmp_path), "--samples", "5"]) == 2
+    assert "made has no use for it" in capsys.readouterr().err
+
+
 def test_the_page_needs_nothing_else(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     assert "<script" not in page

@@ -295,3 +295,17 @@ def test_a_reward_is_scored_in_a_task_by_its_name() -> None:
         agents.transfer(CAR, found.model, rewards.flag)  # type: ignore[arg-type]
     with pytest.raises(vime.InvalidSettings, match="`steps` must be a whole number"):
         agents.explore(CAR, "60")  # type: ignore[arg-type]
+
+
+def test_the_folder_alone_goes_on_and_warnings_are_said_plainly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "x")
+    words = ["--candidates", "12", "--elites", "4", "--iterations", "1", "--horizon", "8", "--updates", "3"]
+    assert main(["explore", "--task", CAR, "--steps", "12", "--out", out, "--measure", "jensen-renyi", *words]) == 0
+    capsys.readouterr()
+    assert main(["explore", "--out", out, "--steps", "40", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out.splitlines()[-1])["steps"] == 40
+    warned = [line for line in said.err.splitlines() if "cannot exceed" in line]
+    assert all(line.startswith("vime: ") for line in warned)
