@@ -66,7 +66,7 @@ def _typed(hint: Any, value: Any) -> Any:
             raise TypeError
         return tuple(_typed(kind, entry) for kind, entry in zip(kinds, value, strict=True))
     if origin is Literal:
-        fits = isinstance(value, tuple({type(part) for part in parts}))  # which of them, the class itself says
+        fits = isinstance(value, tuple({type(part) for part in parts})) and value in parts
     elif hint in (int, float):
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         fits = number and (hint is float or value == int(value))
