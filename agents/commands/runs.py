@@ -58,7 +58,7 @@ def standing(words: Sequence[str], command: str, kind: type[C]) -> C:
         return fresh
     from agents.folder import read_config
 
-    return read_config(Path(outs[-1]), kind)
+    return read_config(Path(outs[-1]), kind)  # type: ignore[arg-type]  (all that it asks for is `from_json`)
 
 
 def evaluate(out: Positional[Path], episodes: int = 10, seed: int | None = None, json: bool = False) -> None:
