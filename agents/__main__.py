@@ -18,6 +18,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from agents import commands
+from agents.commands.standing import names_one_of, standing
 from agents.config import RunConfig
 from agents.planning.settings import ExploreConfig
 
@@ -122,12 +123,15 @@ def _behind(error: BaseException) -> Iterator[Exception]:
 
 
 def _table(words: list[str]) -> dict[str, Callable[..., None]]:
+    unnamed = words[:1] if not names_one_of(words, "--task", "--help", "-h") else []  # no task: it goes on
+    run = standing(words, RunConfig) if unnamed == ["train"] else None
+    exploration = standing(words, ExploreConfig) if unnamed == ["explore"] else None
     return {
-        "train": commands.train_from(commands.standing(words, "train", RunConfig)),
+        "train": commands.train_from(run or RunConfig(task=tyro.MISSING)),
         "evaluate": commands.evaluate,
         "compare": commands.compare_from(words),
         "report": commands.report,
-        "explore": commands.explore_from(commands.standing(words, "explore", ExploreConfig)),
+        "explore": commands.explore_from(exploration or ExploreConfig(task=tyro.MISSING)),
         "transfer": commands.transfer,
         "generate": commands.generate.generate,
         "demo": commands.demo,

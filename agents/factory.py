@@ -4,6 +4,7 @@ import copy
 import importlib
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import gymnasium
@@ -73,15 +74,21 @@ def check_settings(config: RunConfig) -> None:
 
 
 def make_task(config: RunConfig) -> VecEnv:
-    """Returns all copies of the task: each in a `Monitor`, or a `Pool` of all; in a `Recorder`; normalised if asked."""
+    """Returns all copies of the task: each in a `Monitor`, or a `Pool` of all; in a `Recorder`; normalised if asked.
+
+    Raises:
+        UnsupportedSpace: the algorithm cannot serve the task's spaces.
+        InvalidSettings: the task refuses its settings.
+    """
+    settings, check = config.task_settings, partial(check_spaces, config.task, config.algorithm)
     venv: VecEnv
     if backend(config.task) == "envpool":
-        settings = config.task_settings
         with building(config.task, settings):
             venv = Pool(gymnasium.make_vec(check_task(config.task), num_envs=config.copies, **settings))
+        check(venv.observation_space, venv.action_space)
     else:
-        copies = [Monitor(make_environment(config.task, config.task_settings)) for _ in range(config.copies)]
-        check_spaces(config.task, config.algorithm, copies[0].observation_space, copies[0].action_space)
+        copies = [Monitor(make_environment(config.task, settings)) for _ in range(config.copies)]
+        check(copies[0].observation_space, copies[0].action_space)  # before SB3 refuses them in its own words
         venv = DummyVecEnv([lambda env=env: env for env in copies])  # type: ignore[misc]
     venv = Recorder(venv, config.task, config.steps)
     keys = _normalised(venv.observation_space)
@@ -99,11 +106,10 @@ def make_model(config: RunConfig, env: VecEnv, **overrides: Any) -> BaseAlgorith
         overrides: constructor arguments that the configuration does not decide.
 
     Raises:
-        UnsupportedSpace: algorithm or bonus cannot serve the task's spaces.
+        UnsupportedSpace: the bonus cannot serve the task's spaces.
         InvalidSettings: the algorithm refuses a setting.
     """
     recipe = choose("algorithm", config.algorithm, ALGORITHMS)
-    check_spaces(config.task, config.algorithm, env.observation_space, env.action_space)
     arguments = _translate(_algorithm_settings(config), env)
     policy = _policy(recipe, env.observation_space)
     causes = (TypeError, ValueError, AssertionError)

@@ -231,11 +231,9 @@ class Controlled:
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Learns from all transitions so far, in whole passes; returns `encoder_loss`, nats or half squared errors."""
         in_a_pass = -(-int(batch.valid.sum()) // self.model.settings.minibatch)
-        self.model.net.forget()  # they hold what the last call brought, which counts once
-        loss = 0.0
-        for i in range(max(1, round(self.steps / in_a_pass))):
-            loss = self.model.learn(batch, again=i > 0)["inverse_loss"]
-        return {"encoder_loss": loss}
+        self.model.net.forget()  # the statistics hold what the last call brought, which counts once
+        metrics = self.model.learn(batch, max(1, round(self.steps / in_a_pass)))
+        return {"encoder_loss": metrics["inverse_loss"]}
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser and generator."""

@@ -21,20 +21,26 @@ KINDS = {
     "how": "an exploration; `vime transfer` is for it",
 }
 """What a folder holds, by a field that the configurations of no other kind have."""
+TEMPORARY = ".*.tmp"
+"""Names of files that are still being written."""
 log = logging.getLogger(__name__)
 TRACKS = ("metrics.csv", "checkpoint.pt", "training.safetensors", "result.json")  # signs that a folder held a run
 
 
-class Config(Protocol):
-    """What one run is: `RunConfig`, or another dataclass that is written and compared in the same way."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns all fields as values that JSON can hold."""
-        ...
+class Readable(Protocol):
+    """What a folder describes: `RunConfig`, or another dataclass that is read in the same way."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Returns the configuration that `to_json` wrote."""
+        ...
+
+
+class Config(Readable, Protocol):
+    """What one run is, written and compared."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all fields as values that JSON can hold."""
         ...
 
     def differing(self, other: Any) -> list[str]:
@@ -42,7 +48,7 @@ class Config(Protocol):
         ...
 
 
-C = TypeVar("C", bound=Config)
+C = TypeVar("C", bound=Readable)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: bool = True) -> None:
@@ -77,6 +83,12 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: 
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a writer that was killed left in a folder, which its caller holds."""
+    for left in folder.glob(TEMPORARY):
+        left.unlink(missing_ok=True)
 
 
 def disk_full(error: BaseException | None) -> OSError | None:
@@ -236,8 +248,7 @@ class RunFolder:
             raise RunConflict(f"{self.out} holds a run without its config.json. Choose another folder, or delete it.")
         else:
             write_json(path, self.config.to_json())
-        for left in self.out.glob(".*.tmp"):  # of a writer that was killed
-            left.unlink(missing_ok=True)
+        sweep(self.out)
 
     def path(self, name: str) -> Path:
         """Returns where the file `name` lies."""

@@ -22,6 +22,8 @@ KEPT = (
     "coverage*.png",
     "first_reward*.gif",
 )
+MOST = 75
+"""Points of the curve of one run that are kept."""
 COLUMNS = ("step", "episode_return", "weight", "bonus_mean", "bonus_share", "model_error", "coverage")
 
 
@@ -34,7 +36,7 @@ class Arguments:
 
 
 def main() -> None:
-    """Copies the files, joins the curves of all runs, and notes the machine."""
+    """Copies the files, joins the curves of all runs, thinned, and notes the machine."""
     arguments = tyro.cli(Arguments, description=__doc__)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for pattern in KEPT:
@@ -47,10 +49,12 @@ def main() -> None:
         for result in sorted((arguments.study / "runs").glob("*/*/seed-*/result.json")):
             run = json.loads(result.read_text())
             machine = json.loads((result.parent / "versions.json").read_text())
-            with (result.parent / "metrics.csv").open() as rows:
-                for row in csv.DictReader(rows):
-                    values = [f"{float(row[name]):.6g}" if row.get(name) else "" for name in COLUMNS]
-                    writer.writerow((run["task"], run["algorithm"], run["bonus"], run["seed"], *values))
+            with (result.parent / "metrics.csv").open() as metrics:
+                rows = list(csv.DictReader(metrics))
+            stride = max(1, -(-len(rows) // MOST))
+            for row in rows[::-stride][::-1]:  # the last one always
+                values = [f"{float(row[name]):.6g}" if row.get(name) else "" for name in COLUMNS]
+                writer.writerow((run["task"], run["algorithm"], run["bonus"], run["seed"], *values))
     (arguments.out / "machine.json").write_text(json.dumps(machine, indent=2) + "\n")
 
 

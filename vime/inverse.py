@@ -82,17 +82,15 @@ class InverseFeatures(Saved):
         data = moves(batch, self.settings.device)
         return (self.net.encode(data.next_obs) - self.net.encode(data.obs)).square().sum(1).sqrt().view(batch.shape)
 
-    def learn(self, batch: Transitions, *, again: bool = False) -> dict[str, float]:
-        """Fits everything to the batch; returns `inverse_loss` and `forward_loss`, each with its share.
-
-        Args:
-            again: whether the batch was learnt from before: it counts once in the statistics of the observations.
-        """
+    def learn(self, batch: Transitions, times: int = 1) -> dict[str, float]:
+        """Fits everything to the batch, `times` over; returns `inverse_loss` and `forward_loss`, by their shares."""
         data = moves(batch.flat(), self.settings.device)
-        if not again:
-            self.net.update(data.obs)
+        self.net.update(data.obs)
         ready = Moves(self.net.prepare(data.obs), self.actions.encode(data.action), self.net.prepare(data.next_obs))
-        return self.trainer.fit(len(ready.action), lambda index: self._losses(ready.take(index)))
+        metrics: dict[str, float] = {}
+        for _ in range(times):
+            metrics = self.trainer.fit(len(ready.action), lambda index: self._losses(ready.take(index)))
+        return metrics
 
     def _losses(self, ready: Moves) -> dict[str, Tensor]:
         before, after = self.net.run_both(ready.obs, ready.next_obs)

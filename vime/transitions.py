@@ -93,10 +93,8 @@ class Transitions:
             )
         if self.valid is ALL:
             object.__setattr__(self, "valid", torch.ones(shape, dtype=torch.bool, device=self.terminated.device))
-        untold = self.begins is UNTOLD
-        if untold:
-            object.__setattr__(self, "begins", torch.ones_like(self.terminated))
-        for name in ("obs", "action", "next_obs", "truncated", "valid", "begins"):
+        told = ("begins",) if self.begins is not UNTOLD else ()
+        for name in ("obs", "action", "next_obs", "truncated", "valid", *told):
             for key, tensor in _tensors(getattr(self, name)):
                 if tensor.shape[:2] != shape:
                     raise InvalidData(
@@ -107,13 +105,16 @@ class Transitions:
             raise InvalidData(
                 f"`next_obs` must be of the shape of `obs`, {_shapes(self.obs)}; it is {_shapes(self.next_obs)}."
             )
+        if not told:
+            object.__setattr__(self, "begins", self._begins())
 
-        if untold and not self.sampled:
-            self.begins[0] = False
-            if shape[0] > 1:
-                now = map_observation(lambda part: part[1:], self.obs)
-                led = map_observation(lambda part: part[:-1], self.next_obs)
-                self.begins[1:] = self.done[:-1] | ~_same(now, led)
+    def _begins(self) -> Bool[Tensor, "t b"]:
+        begins = torch.full_like(self.terminated, self.sampled)
+        if len(begins) > 1 and not self.sampled:
+            now = map_observation(lambda part: part[1:], self.obs)
+            led = map_observation(lambda part: part[:-1], self.next_obs)
+            begins[1:] = self.done[:-1] | ~_same(now, led)
+        return begins
 
     @classmethod
     def from_numpy(

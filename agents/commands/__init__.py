@@ -6,7 +6,7 @@ Importing this package does not import torch: every command imports what it need
 from agents.commands import generate
 from agents.commands.looks import bench, show_names
 from agents.commands.planning import explore_from, transfer
-from agents.commands.runs import evaluate, standing, train_from
+from agents.commands.runs import evaluate, train_from
 from agents.commands.studies import compare_from, demo, report
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "generate",
     "report",
     "show_names",
-    "standing",
     "train_from",
     "transfer",
 ]

@@ -1,6 +1,5 @@
 """Commands on generative models: `vime generate list | train | sample | evaluate`."""
 
-import itertools
 import json as text
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -11,6 +10,7 @@ import tyro
 from tyro.conf import Positional, Suppress, arg
 
 from agents.commands.printing import print_json, print_line
+from agents.commands.standing import standing
 from agents.generate.config import ModelRun
 
 
@@ -23,7 +23,9 @@ def generate() -> None:
 
 def commands(words: Sequence[str]) -> dict[str, Callable[..., None]]:
     """Returns the commands under `vime generate`, given the words after it."""
-    return {"list": show_models, "train": train_from(standing(words)), "sample": sample, "evaluate": evaluate}
+    unnamed = words[:1] == ["train"] and words[1:2] != [] and words[1].startswith("--")  # no model: it goes on
+    found = standing(words, ModelRun) if unnamed else None
+    return {"list": show_models, "train": train_from(found), "sample": sample, "evaluate": evaluate}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,19 +101,6 @@ def train_from(found: ModelRun | None) -> Callable[..., None]:
         _tell(told, out, json)
 
     return train
-
-
-def standing(words: Sequence[str]) -> ModelRun | None:
-    """Returns the run in `--out`, where `train` is given no model: it goes on with that run."""
-    if not words or words[0] != "train" or len(words) < 2 or not words[1].startswith("--"):
-        return None
-    outs = [after for word, after in itertools.pairwise(words) if word == "--out"]
-    outs += [word.partition("=")[2] for word in words if word.startswith("--out=")]
-    if not outs or not (Path(outs[-1]) / "config.json").is_file():
-        return None
-    from agents.folder import read_config
-
-    return read_config(Path(outs[-1]), ModelRun)
 
 
 def sample(

@@ -72,7 +72,6 @@ def transfer(
         seed: Of everything random.
         json: Print the figures as one line of JSON, the last one of the output.
     """
-    import gymnasium
     import torch
 
     from agents.planning import rewards
@@ -80,7 +79,7 @@ def transfer(
     from agents.planning.planners import PlannerSettings
     from agents.planning.recording import spaces_of
     from agents.planning.transfer import transfer as run
-    from agents.tasks import check_task
+    from agents.tasks import make_environment
     from vime.errors import InvalidSettings
 
     torch.set_num_threads(1)
@@ -92,7 +91,7 @@ def transfer(
             f"{out} was explored by {'chance' if model is None else 'an exact table'}, which leaves no network to plan "
             "in. Explore a task whose states or actions are numbers, with `--model ensemble`."
         )
-    env = gymnasium.make(check_task(task or found.config.task))
+    env = make_environment(task or found.config.task, {})
     there = spaces_of(out / DATA)
     if (env.observation_space, env.action_space) != there:
         raise InvalidSettings(

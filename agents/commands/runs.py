@@ -1,19 +1,14 @@
 """Commands on one run: `train` and `evaluate`."""
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import tyro
 from tyro.conf import Positional, arg
 
 from agents.commands.printing import print_json
 from agents.config import RunConfig
 from agents.live import Bar, number
-from agents.planning.settings import ExploreConfig
-
-C = TypeVar("C", RunConfig, ExploreConfig)
 
 
 def train_from(standing: RunConfig) -> Callable[..., None]:
@@ -45,20 +40,6 @@ def train_from(standing: RunConfig) -> Callable[..., None]:
         print_json(result) if json else _print_result(result, out)
 
     return train
-
-
-def standing(words: Sequence[str], command: str, kind: type[C]) -> C:
-    """The configuration in `--out`, as default for a `command` that names no task: it goes on with what is there."""
-    fresh = kind(task=tyro.MISSING)
-    if not words or words[0] != command or any(word.split("=")[0] in ("--task", "--help", "-h") for word in words):
-        return fresh
-    outs = [after for word, after in itertools.pairwise(words) if word == "--out"]
-    outs += [word.partition("=")[2] for word in words if word.startswith("--out=")]
-    if not outs or not (Path(outs[-1]) / "config.json").is_file():
-        return fresh
-    from agents.folder import read_config
-
-    return read_config(Path(outs[-1]), kind)  # type: ignore[arg-type]  (all that it asks for is `from_json`)
 
 
 def evaluate(out: Positional[Path], episodes: int = 10, seed: int | None = None, json: bool = False) -> None:

@@ -6,6 +6,7 @@ that fails, or is killed, is recorded and the others go on. Whoever launches may
 
 import _thread
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -167,6 +168,14 @@ def _start(run: Run, state: RunState, working: dict[Any, RunState], preload: Seq
     working[process] = state
 
 
+@functools.cache
+def _asks_for_its_name(path: str) -> bool:
+    try:
+        return "__name__" in Path(path).read_text()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 @contextlib.contextmanager
 def _main_as_workers_may_run_it() -> Iterator[None]:
     """Keeps workers from running the main module again where that would launch the study again, or cannot be done.
@@ -179,11 +188,7 @@ def _main_as_workers_may_run_it() -> Iterator[None]:
     if path is None or main.__spec__ is not None:  # interactive, or run by its name
         yield
         return
-    try:
-        hidden = "__name__" not in Path(path).read_text()
-    except (OSError, UnicodeDecodeError):
-        hidden = True
-    main.__file__ = None if hidden else path
+    main.__file__ = path if _asks_for_its_name(path) else None
     try:
         yield
     finally:

@@ -15,13 +15,14 @@ from agents.callbacks import LIVE_SECONDS, Interrupts
 from agents.checkpoint import read_checkpoint, write_checkpoint
 from agents.encoding import decode, encode
 from agents.environment_state import NotSaveable, load_environment, save_environment
-from agents.folder import contents, hold, read_object, write_atomically, write_json
+from agents.folder import TEMPORARY, contents, hold, read_object, sweep, write_atomically, write_json
 from agents.planning.coverage import States, animation, pictures
 from agents.planning.exploration import CHECKPOINT, CONFIG, DATA, RESULT, Exploration, restore
-from agents.planning.explorers import Explorer, PlannedExplorer, as_one, as_step, make_explorer
+from agents.planning.explorers import Explorer, as_one, as_step, make_explorer
 from agents.planning.objective import Objective
 from agents.planning.recording import Recording
 from agents.planning.settings import ExploreConfig, ExploreSettings
+from agents.tasks import make_environment
 from vime.errors import InvalidSettings, RunConflict, build_settings
 
 CHECKPOINT_SECONDS = 30.0
@@ -66,9 +67,7 @@ def explore(
     how = {f.name: getattr(settings or ExploreSettings(), f.name) for f in fields(ExploreSettings)}
     built = build_settings("Exploration", ExploreSettings, how | changes)
     if isinstance(env, str):
-        from agents.tasks import check_task
-
-        env = gymnasium.make(check_task(env))
+        env = make_environment(env, {})
     task = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     if objective is not None and out is not None:
         raise InvalidSettings("An `objective` of your own cannot be noted in a folder: leave `out` away.")
@@ -115,7 +114,7 @@ class _Run:
                     self._look_up()
                     if self.enough(self.recording):
                         break
-                if len(self.recording) == self.config.steps and isinstance(self.explorer, PlannedExplorer):
+                if len(self.recording) == self.config.steps:
                     self.explorer.ready()
             finally:  # also where the environment or the model fails: what was gathered is not lost
                 figures = self.figures()
@@ -200,11 +199,10 @@ class _Run:
                     "delete it."
                 )
             mine["steps"] = max(mine["steps"], there["steps"])  # what was explored stays, however few are asked for now
-        elif [file for file in out.iterdir() if file.name != ".lock" and not file.match(".*.tmp")]:
+        elif [file for file in out.iterdir() if file.name != ".lock" and not file.match(TEMPORARY)]:
             raise RunConflict(f"{out} holds something else than an exploration. Choose another folder.")
         write_json(path, mine)
-        for left in out.glob(".*.tmp"):  # of a writer that was killed
-            left.unlink(missing_ok=True)
+        sweep(out)
         if (out / CHECKPOINT).exists():
             self._resume(read_checkpoint(out / CHECKPOINT), out)
 

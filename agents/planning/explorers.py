@@ -39,6 +39,10 @@ class Explorer(Protocol):
         """Takes one step into account; returns its nats, NaN while there is nothing that could say."""
         ...
 
+    def ready(self) -> None:
+        """All steps are made: whoever takes the model over shall find one that has learned from them."""
+        ...
+
     def forget(self) -> None:
         """A new episode begins."""
         ...
@@ -69,6 +73,9 @@ class RandomExplorer:
     def observe(self, step: Transitions) -> Nats:
         """Learns nothing."""
         return UNKNOWN
+
+    def ready(self) -> None:
+        """Has no model."""
 
     def forget(self) -> None:
         """Has nothing to forget."""
@@ -149,7 +156,7 @@ class PlannedExplorer:
         return Nats(float(log_determinant(*prediction)), float(realised))
 
     def ready(self) -> None:
-        """Fits the model if all steps were random: whoever takes it over shall find one that has learned from them."""
+        """Fits the model if all steps were random."""
         if not self.fitted:
             self.fit()
 
@@ -227,6 +234,9 @@ class TabularExplorer:
         realised = self.model.told()[state, action, following]
         self.model.observe(state, action, following)
         return Nats(float(predicted), float(realised))
+
+    def ready(self) -> None:
+        """Has counted every step already."""
 
     def forget(self) -> None:
         """Has nothing to forget: it plans from where it is."""

@@ -1,5 +1,6 @@
 """How to plan and to explore, as plain values. Importing it does not import torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -124,16 +125,16 @@ class ExploreConfig:
             raise InvalidSettings(f"`steps` must be at least 1; got {self.steps}.")
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "ExploreConfig":
+    def from_json(cls, values: Mapping[str, Any]) -> "ExploreConfig":
         """Returns the configuration that `to_json` told of.
 
         Raises:
             InvalidSettings: it is none.
         """
-        how = dict(value.get("how", {}))
+        how = dict(values.get("how", {}))
         how["planner"] = build_settings("The planner", PlannerSettings, how.get("planner", {}))
         built = build_settings("Exploration", ExploreSettings, how)
-        return build_settings("An exploration", cls, {**value, "how": built})
+        return build_settings("An exploration", cls, {**values, "how": built})
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as values that JSON can hold."""

@@ -1,0 +1,31 @@
+"""What stands already in the folder that a command line names: a command that is told no more goes on with it."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from agents.folder import Readable
+
+C = TypeVar("C", bound="Readable")
+
+
+def standing(words: Sequence[str], kind: type[C]) -> C | None:
+    """Returns the configuration in the folder of `--out`; None where none is named, or there is none in it.
+
+    Raises:
+        CheckpointError: it is not one of that kind.
+    """
+    outs = [after for word, after in itertools.pairwise(words) if word == "--out"]
+    outs += [word.partition("=")[2] for word in words if word.startswith("--out=")]
+    if not outs or not (Path(outs[-1]) / "config.json").is_file():
+        return None
+    from agents.folder import read_config
+
+    return read_config(Path(outs[-1]), kind)
+
+
+def names_one_of(words: Sequence[str], *options: str) -> bool:
+    """Returns whether one of the options is given, as `--task X` or as `--task=X`."""
+    return any(word.split("=")[0] in options for word in words)
