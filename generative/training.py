@@ -14,6 +14,9 @@ from generative.model import Model, moved_by
 from generative.parallel import Group, join
 from generative.randomness import child
 
+LAYERS = 64
+"""Sizes of one kind of layer that are compiled, the most."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
@@ -72,7 +75,8 @@ class Training:
         self.sums: dict[str, Tensor] = {}
         self._losses: Callable[..., dict[str, Tensor]] = model.losses
         if settings.compile:
-            self._losses = torch.compile(model.losses)
+            # a layer is a frame of its own where noise is drawn between layers, and a size is a compilation
+            self._losses = torch.compile(model.losses, recompile_limit=LAYERS)
 
     def start(self, minibatches: Minibatches | None) -> None:
         """Lets the model set its first values from the first examples, if any; the mean of the weights begins there."""

@@ -90,8 +90,8 @@ def saves_when_stopped(config: RunConfig, folder: Path) -> None:
     if (folder / "saved.txt").exists():
         quick(config, folder)
         return
-    _begin(config, folder)
     try:
+        _begin(config, folder)
         time.sleep(60)
     except KeyboardInterrupt:
         (folder / "saved.txt").write_text("here")

@@ -133,7 +133,8 @@ def test_an_interrupt_saves_what_runs_on_the_nodes(study: Study, tmp_path: Path,
     runs = placed(study, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         cluster.launch_on_cluster(runs, tmp_path, ray=ray, run=fake_runs.saves_when_stopped, watch=interrupt)
-    assert len(list(tmp_path.rglob("saved.txt"))) == 2  # at once: not after the connection is closed
+    left = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.txt"))
+    assert len(list(tmp_path.rglob("saved.txt"))) == 2, left  # at once: not after the connection is closed
     assert not list(tmp_path.rglob("error.txt"))
     assert not list(tmp_path.rglob(LEASE_FILE))
 
