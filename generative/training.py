@@ -76,7 +76,8 @@ class Training:
         self._losses: Callable[..., dict[str, Tensor]] = model.losses
         if settings.compile:
             # a layer is a frame of its own where noise is drawn between layers, and a size is a compilation
-            self._losses = torch.compile(model.losses, recompile_limit=LAYERS)
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, LAYERS)
+            self._losses = torch.compile(model.losses)
 
     def start(self, minibatches: Minibatches | None) -> None:
         """Lets the model set its first values from the first examples, if any; the mean of the weights begins there."""
