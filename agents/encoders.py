@@ -90,8 +90,12 @@ def _check_model(settings: EncoderSettings) -> None:
 
 
 def coders() -> tuple[str, ...]:
-    """Returns the names of the generative models that have a code."""
-    return tuple(name for name, cls in generative.MODELS.items() if hasattr(cls, "encode") and hasattr(cls, "features"))
+    """Returns the names of the generative models that have a code, and learn it without labels."""
+    return tuple(
+        name
+        for name, cls in generative.MODELS.items()
+        if hasattr(cls, "encode") and hasattr(cls, "features") and not cls.wants_labels
+    )
 
 
 def encoder_settings(value: Any) -> EncoderSettings:
@@ -173,14 +177,19 @@ def make_features(
     if settings.model == "inverse":
         return Controlled(observation_space, action_space, _inverse(settings, seed, device), steps=settings.steps)
     pictures = Pictures(observation_space, settings.frames)
+    trained = is_folder(settings.model)
     with as_ours():
-        if is_folder(settings.model):
+        if trained:
             model = generative.load(settings.model)
         else:
             model = generative.make_model(settings.model, pictures.shape, seed=seed, **_own(settings))
+    if model.wants_labels and (settings.until or settings.before):
+        raise InvalidSettings(
+            f"A {model.name} learns from labels, and observations have none: leave it as it is, with `until=0`."
+        )
     return Coded(
         observation_space, model, frames=settings.frames, steps=settings.steps, minibatch=settings.minibatch, seed=seed,
-        device=device,
+        device=device, trained=trained,
     )  # fmt: skip
 
 

@@ -81,10 +81,10 @@ def encode_array(array: np.ndarray, *, copy: bool = True) -> dict[str, Any]:
     """Returns `encode(array)`; without `copy` it may share the array's memory, for what is written at once.
 
     Raises:
-        NotPlain: it is an array of objects.
+        NotPlain: it is an array of objects or of records.
     """
-    if array.dtype.hasobject:
-        raise NotPlain("an array of objects")
+    if array.dtype.hasobject or array.dtype.names:
+        raise NotPlain(f"an array of {'records' if array.dtype.names else 'objects'}")
     flat = np.ascontiguousarray(array).reshape(-1)
     data = flat.view(np.uint8) if flat.size and flat.itemsize else np.zeros(0, np.uint8)
     if copy or not data.flags.writeable:  # torch warns of arrays that it must not write

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from typing import Any, Protocol, TypeVar
 
@@ -114,12 +115,13 @@ class Coded:
 
     Args:
         space: of the observations: images.
-        model: with a code, for images of the shape that `Pictures` reads; new or trained.
+        model: with a code, for images of the shape that `Pictures` reads.
         frames: pictures in an observation, each encoded by itself.
         steps: rounds of training whenever it learns.
         minibatch: pictures in each.
         seed: of the order of the data and of all noise.
         device: where the model lives.
+        trained: the model has learned before: learning goes on from its weights.
 
     Raises:
         UnsupportedSpace, InvalidSettings: the space is none of images, the model has no code or is of another shape.
@@ -135,6 +137,7 @@ class Coded:
         minibatch: int = 128,
         seed: int = 0,
         device: str = "cpu",
+        trained: bool = False,
     ) -> None:
         self.pictures = Pictures(space, frames)
         if model.shape != self.pictures.shape:
@@ -145,7 +148,7 @@ class Coded:
         self.steps = steps
         with as_ours():
             settings = FitSettings(batch_size=minibatch, seed=seed, device=device, average=None)
-            self.encoder = LearnedEncoder(model, settings)
+            self.encoder = LearnedEncoder(model, replace(settings, initial_examples=0) if trained else settings)
 
     @property
     def features(self) -> int:

@@ -57,6 +57,8 @@ class WithSkill(gymnasium.Wrapper[np.ndarray, Any, np.ndarray, Any]):
         """Starts an episode of a skill drawn anew, or of `options["skill"]`."""
         obs, info = self.env.reset(seed=seed, options=options)
         wanted = (options or {}).get("skill")
+        if wanted is not None and not 0 <= int(wanted) < self.skills:
+            raise InvalidSettings(f"Skills are numbered from 0 to {self.skills - 1}; got {wanted}.")
         self.skill = int(self.np_random.integers(self.skills) if wanted is None else wanted)
         return self._with_skill(obs), info
 
@@ -96,6 +98,7 @@ class SkillReward(Saved):
 
     Raises:
         UnsupportedSpace: the observations are no vectors that are longer than the skills.
+        InvalidSettings: there are fewer than 2 skills.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,8 @@ class SkillReward(Saved):
         self.settings = s = settings or self.Settings()
         if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
             raise UnsupportedSpace(f"The skill is read from vectors; got {observation_space}.")
+        if skills < 2:
+            raise InvalidSettings(f"There must be at least 2 `skills`; got {skills}.")
         self.size = observation_space.shape[0] - skills
         if self.size < 1:
             raise UnsupportedSpace(

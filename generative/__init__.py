@@ -8,7 +8,8 @@ One file per model or idea. What they share:
 - `fit`: trains any model, resumes exactly, keeps the last good weights; `training` is one round of it;
 - `checkpoint`: `save` and `load`;
 - `encoder`: a model as features of observations;
-- `metrics`: likelihoods, clusterings, modes, scores of samples;
+- `metrics`: likelihoods, clusterings, modes; `judge`: scores of samples by a `classifier`;
+- `few_labels`: a classifier of a handful of labels, by `clustering`;
 - `layers`, `masked`, `likelihoods`, `divergences`, `gan_losses`, `techniques`: what models are made of.
 """
 

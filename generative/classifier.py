@@ -50,6 +50,7 @@ class Classifier(Model):
 
     name: ClassVar[str] = "classifier"
     Settings: ClassVar[type] = ClassifierSettings
+    wants_labels: ClassVar[bool] = True
     settings: ClassifierSettings
 
     def __init__(self, shape: Sequence[int], settings: ClassifierSettings | None = None, *, seed: int = 0) -> None:

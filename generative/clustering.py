@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from generative.divergences import entropy
-from generative.errors import InvalidSettings
+from generative.errors import InvalidData, InvalidSettings
 from generative.model import Batch, Model
 from generative.optimiser import Optimiser
 from generative.randomness import normal, seeded
 
 NEIGHBOUR = 3  # of the bank, whose distance sets the size of a change
+SELF = 0.02  # a datum nearer to one of the bank than this share of that distance is that one
+FAR = 1e3  # every number of a row of the bank that no datum has taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +95,25 @@ class Clustering(Model):
 
     @torch.no_grad()
     def initialise(self, batch: Batch, generator: torch.Generator) -> None:
-        """Keeps some data to measure distances with."""
-        flat = batch.x.flatten(1)
-        times = -(-len(self.bank) // len(flat))
-        self.bank.copy_(flat.repeat(times, 1)[: len(self.bank)])
+        """Keeps some data to measure distances with.
 
-    def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n k"]:
-        """Returns the outputs for each datum."""
-        return self.head(self.trunk(x.flatten(1))).float()
+        Raises:
+            InvalidData: they are too few.
+        """
+        flat = batch.x.flatten(1)[: len(self.bank)]
+        if len(flat) <= NEIGHBOUR:
+            raise InvalidData(f"Distances are measured with {NEIGHBOUR + 1} data at least; the first are {len(flat)}.")
+        self.bank.fill_(FAR)[: len(flat)].copy_(flat)
+
+    def logits(self, x: Float[Tensor, "n *shape"], *, remember: bool = True) -> Float[Tensor, "n k"]:
+        """Returns the outputs for each datum; in training, `remember` takes them into the running statistics."""
+        found = x.flatten(1)
+        for layer in self.trunk:
+            if isinstance(layer, nn.BatchNorm1d) and self.training and not remember:
+                found = F.batch_norm(found, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
+            else:
+                found = layer(found)
+        return self.head(found).float()
 
     def losses(self, batch: Batch, player: str, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
         """Returns the cost and its terms, in nats."""
@@ -110,7 +123,7 @@ class Clustering(Model):
         doubt = entropy(opinion).mean()
         spread = entropy(opinion.mean(0))
         change = self.worst(x, logits.detach(), generator)
-        swayed = divergence(logits.detach(), self.logits(x + change))
+        swayed = divergence(logits.detach(), self.logits(x + change, remember=False))
         loss = swayed + s.information * (doubt - s.evenness * spread)
         return {"loss": loss, "swayed": swayed, "doubt": doubt, "spread": spread}
 
@@ -120,7 +133,7 @@ class Clustering(Model):
         """Returns the small change of each datum that sways the outputs most, felt for once."""
         direction = F.normalize(normal(x.shape, generator, x), dim=1).requires_grad_()
         with torch.enable_grad():
-            felt = divergence(logits, self.logits(x + self.settings.probe * direction))
+            felt = divergence(logits, self.logits(x + self.settings.probe * direction, remember=False))
         slope = torch.autograd.grad(felt, direction)[0]
         return self.radii(x).unsqueeze(1) * F.normalize(slope, dim=1, eps=1e-20)
 
@@ -128,7 +141,7 @@ class Clustering(Model):
     def radii(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Returns the size of a change of each datum."""
         near = torch.cdist(x, self.bank).topk(NEIGHBOUR + 1, largest=False).values
-        own = near[:, 0] < 1e-3  # the datum itself is in the bank
+        own = near[:, 0] < SELF * near[:, NEIGHBOUR]
         return self.settings.radius * torch.where(own, near[:, NEIGHBOUR], near[:, NEIGHBOUR - 1])
 
     @torch.no_grad()

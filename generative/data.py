@@ -1,9 +1,12 @@
 """Data sets in memory: two splits, what their values mean, and minibatches in an order that can be resumed."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
@@ -69,7 +72,7 @@ class Dataset:
             if self.levels is None or int(x.max()) >= self.levels:
                 raise InvalidData(f"{self.name}: bytes up to {int(x.max())}, but `levels` is {self.levels}.")
         elif x.is_floating_point():
-            check_values(x, self.support, self.name)
+            check_values(x, "unit" if self.binarisation == "dynamic" else self.support, self.name)
         else:
             raise InvalidData(f"{self.name}: values must be bytes or floating-point numbers; got {x.dtype}.")
 
@@ -85,8 +88,7 @@ class Dataset:
 
     def values(self, x: Shaped[Tensor, "n *shape"], generator: torch.Generator) -> Float[Tensor, "n *shape"]:
         """Returns stored examples as a model sees them; dynamic binarisation draws from `generator`."""
-        if x.dtype == torch.uint8:
-            x = x.float().div_((self.levels or 256) - 1)
+        x = x.float().div_((self.levels or 256) - 1) if x.dtype == torch.uint8 else x.float()
         if self.binarisation == "dynamic":
             x = (uniform(x.shape, generator, x) < x).float()
         return x
@@ -102,8 +104,13 @@ class Dataset:
             how: `dynamic` draws each pixel anew, with its grey level as probability, whenever it is looked at; `static`
                 draws once, from `seed`; `threshold` asks whether it is above a half.
             seed: of `static`.
+
+        Raises:
+            InvalidData: the values lie beyond 0 and 1, or were binarised in another way.
         """
         if self.support == "binary":
+            if self.binarisation not in (None, how):
+                raise InvalidData(f"{self.name} is binarised already, {self.binarisation}: it cannot be {how} too.")
             return self
         if self.support != "unit":
             raise InvalidData(f"{self.name} has values beyond 0 and 1 and cannot be binarised.")
@@ -123,7 +130,7 @@ class Dataset:
     def suited(self, model: Model | Support) -> "Dataset":
         """Returns the data as a model of that support takes them: binarised dynamically for one of 0 and 1 alone."""
         support = model.support if isinstance(model, Model) else model
-        return self.binarised() if support == "binary" else self
+        return self.binarised() if support == "binary" and self.support != "binary" else self
 
     def with_labels(self, each: int, seed: int) -> "Dataset":
         """Returns the data with the labels of all but `each` training examples of every class hidden.
@@ -142,12 +149,15 @@ class Dataset:
         return replace(self, labelled=torch.cat(chosen))
 
     def first(self, train: int, test: int) -> "Dataset":
-        """Returns the first `train` and `test` examples of the splits."""
+        """Returns the first `train` and `test` examples of the splits; labels that are hidden remain so."""
 
         def cut(split: Split, n: int) -> Split:
             return Split(x=split.x[:n], label=None if split.label is None else split.label[:n])
 
-        return replace(self, train=cut(self.train, train), test=cut(self.test, test), labelled=None)
+        labelled = None if self.labelled is None else self.labelled[self.labelled < train]
+        if labelled is not None and not len(labelled):
+            raise InvalidData(f"None of the first {train} training examples of {self.name} shows its label.")
+        return replace(self, train=cut(self.train, train), test=cut(self.test, test), labelled=labelled)
 
     def check_for(self, model: Model) -> None:
         """Checks that `model` takes these data.
@@ -172,11 +182,30 @@ class Dataset:
         return {
             "name": self.name, "shape": list(self.shape), "train": len(self.train), "support": self.support,
             "binarisation": self.binarisation, "labelled": None if self.labelled is None else len(self.labelled),
+            "digest": self._digest,
         }  # fmt: skip
 
+    @cached_property
+    def _digest(self) -> str:
+        """Of all that is learned from."""
+        label = (
+            self.train.label if self.labelled is None or self.train.label is None else self.train.label[self.labelled]
+        )
+        found = hashlib.blake2b(f"{self.levels} {self.train.x.dtype}".encode(), digest_size=8)
+        for part in (self.train.x, label, self.labelled):
+            if part is not None:
+                found.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return found.hexdigest()
 
-def dataset(x: Shaped[Tensor, "n *shape"], *, name: str = "observations", support: Support = "unit") -> Dataset:
+
+def dataset(
+    x: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"],
+    *,
+    name: str = "observations",
+    support: Support = "unit",
+) -> Dataset:
     """Returns examples of your own as a data set without a test split; bytes count as 256 grey levels."""
+    x = torch.as_tensor(x)
     levels = 256 if x.dtype == torch.uint8 else None
     return Dataset(name=name, train=Split(x=x), test=Split(x=x[:0]), support=support, levels=levels)
 

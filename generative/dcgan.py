@@ -23,12 +23,12 @@ STD = 0.02  # of first weights, and of first gains about 1
 def scales(shape: Sequence[int]) -> list[tuple[int, int]]:
     """Returns height and width of an image and of its halves, down to sides of at most 7: 28, 14, 7 or 32, 16, 8, 4."""
     _, *size = image_shape(shape)
-    if min(size) < 2 or min(size) * SMALLEST < max(size):
-        raise InvalidSettings(f"Images must have sides of at least 2, of like length; got {tuple(shape)}.")
     found = [(size[0], size[1])]
-    while max(found[-1]) > SMALLEST:
+    while len(found) == 1 or max(found[-1]) > SMALLEST:
         found.append((found[-1][0] // 2, found[-1][1] // 2))
-    return found if len(found) > 1 else [*found, (size[0] // 2, size[1] // 2)]
+    if min(found[-1]) < 1:
+        raise InvalidSettings(f"Images must have sides of at least 2, of like length; got {tuple(shape)}.")
+    return found
 
 
 def upwards(inputs: int, shape: Sequence[int], channels: int, hidden: int | None = None) -> Chain:

@@ -39,7 +39,7 @@ class LearnedEncoder:
     and generator included: saved, loaded and continued it gives bit for bit what it would have given.
 
     Args:
-        model: what encodes, and learns; trained or new.
+        model: what encodes, and learns; new, or one that has learned (with `initial_examples=0`).
         settings: minibatch, seed, device, precision; `steps` counts for falling learning rates alone.
 
     Raises:
@@ -65,7 +65,7 @@ class LearnedEncoder:
         return self.coder.encode(obs.to(self.model.device).float().div_(255) if obs.dtype == torch.uint8 else obs)
 
     def fit(self, observations: Shaped[Tensor, "n *shape"], budget: int) -> dict[str, float]:
-        """Learns from observations in `budget` rounds, and returns the mean terms; the first sets first values too.
+        """Learns from observations in `budget` rounds, and returns the mean terms; a new model first starts from them.
 
         Raises:
             InvalidData: the observations do not fit the model.
@@ -83,7 +83,7 @@ class LearnedEncoder:
         self.model.train()
         try:
             if self.fits == 0:
-                self.training.start(minibatches)
+                self.training.start(minibatches if self.settings.initial_examples else None)
             for _ in range(budget):
                 self.training.round(minibatches)
             terms, finite = self.training.report()

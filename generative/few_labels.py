@@ -65,6 +65,8 @@ def sort(
     if members < 1:
         raise InvalidSettings(f"`members` must be 1 at least; got {members}.")
     blind = replace(data, train=Split(x=data.train.x), labelled=None)
+    bank = (settings or ClusteringSettings()).bank
+    fitting = replace(fitting, initial_examples=max(fitting.initial_examples, bank))
     found = []
     for i in range(members):
         seed = child(fitting.seed, f"sorting {i}")

@@ -40,9 +40,10 @@ def fit(
             weights are replaced.
         data: examples; `data.suited(model)` binarises them for a model that wants it.
         settings: how to train.
-        log: called with the number of rounds done and the mean terms since the last call, every `report_every` rounds.
+        log: called with the number of rounds done and the mean terms since the last call, every `report_every` rounds
+            and where a checkpoint is written.
         evaluate: called every `save_every` rounds and at the end with the model as it would end there; its figures are
-            added to those that are logged. It must draw from a generator of its own.
+            logged with that round's terms. It must draw from a generator of its own.
         folder: where to keep checkpoints.
 
     Raises:
@@ -106,14 +107,14 @@ class _Run:
         terms, finite = self.training.report()
         if not finite:
             self._stop(terms)
-        self.metrics |= terms
         if saves and self.evaluate is not None and self.group.first:
-            self.metrics |= self._evaluated(self.evaluate)
+            terms = terms | self._evaluated(self.evaluate)
+        self.metrics |= terms
         self._keep()
         if saves:
             self._save()
         if self.log is not None and self.group.first:
-            self.log(step, dict(self.metrics))
+            self.log(step, terms)
 
     def _evaluated(self, evaluate: Evaluate) -> dict[str, float]:
         self.training.use_average()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from generative.errors import InvalidSettings
 from generative.gan_losses import GAMES, Game, discriminator_loss, generator_loss
 from generative.layers import Chain, Noise
-from generative.model import Batch, Model, Player, Support
+from generative.model import Batch, Model, Player, Support, moved_by
 from generative.optimiser import Optimiser
 from generative.randomness import normal, seeded
 from generative.techniques import HistoricalAverage, MinibatchDiscrimination, feature_matching
@@ -99,9 +99,8 @@ class GAN(Model):
             self.head = nn.Linear(s.hidden[-1] + s.minibatch_kernels, 1)
         self.histories = nn.ModuleDict()
         if s.historical_averaging:
-            parts = {"generator": [self.generator, self.output], "discriminator": [self.trunk, self.head]}
-            for name, modules in parts.items():
-                self.histories[name] = HistoricalAverage(p for module in modules for p in module.parameters())
+            for player in self.players:
+                self.histories[player.name] = HistoricalAverage(moved_by(self, player).values())
 
     @property
     def players(self) -> tuple[Player, ...]:
@@ -171,7 +170,7 @@ class GAN(Model):
         """Returns logits and features."""
         features = self.trunk(x.flatten(1), generator)
         seen = features if self.closeness is None else self.closeness(features)
-        return self.head(seen).squeeze(1), features
+        return self.head(seen).squeeze(1).float(), features
 
 
 def _layers(widths: Sequence[int], activation: nn.Module) -> list[nn.Module]:

@@ -229,7 +229,7 @@ class InfoGAN(Model):
         kinds = len(s.categories)
         if not 0 <= code < kinds + s.continuous:
             raise InvalidSettings(f"Codes are numbered from 0 to {kinds + s.continuous - 1}; got {code}.")
-        if not values or (code < kinds and any(value not in range(s.categories[code]) for value in values)):
+        if not len(values) or (code < kinds and any(value not in range(s.categories[code]) for value in values)):
             raise InvalidSettings(f"Code {code} cannot take the values {list(values)}.")
         codes, noise = self.draw_codes(n, generator), self._noise(n, generator)
         times = len(values)

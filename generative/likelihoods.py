@@ -105,12 +105,13 @@ class Gaussian(Likelihood):
         shape: of one datum.
         deviation: `shared`: one learned number; `each`: the decoder gives one for every entry; `optimal`: in training
             the root mean square error of the minibatch, which is what the best `shared` one would be; outside of it,
-            the running mean of its square.
+            the running mean of its square, corrected for its start.
 
     References: Rybkin et al. 2021, "Simple and effective VAE training with calibrated decoders" (sigma-VAE).
     """
 
     variance: Tensor
+    seen: Tensor
     MEMORY = 0.99  # of the running mean of `optimal`
 
     def __init__(self, shape: Sequence[int], deviation: Literal["shared", "each", "optimal"] = "shared") -> None:
@@ -122,6 +123,7 @@ class Gaussian(Likelihood):
             self.log_std = nn.Parameter(torch.zeros(()))
         if deviation == "optimal":
             self.register_buffer("variance", torch.ones(()))
+            self.register_buffer("seen", torch.zeros(()))
 
     def _split(self, parameters: Tensor, x: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.deviation == "each":
@@ -131,10 +133,16 @@ class Gaussian(Likelihood):
             return parameters, self.log_std.clamp(-7, 7)
         if self.training and x is not None:
             variance = (x - parameters).square().mean().clamp_min(1e-6)
-            with torch.no_grad():
-                self.variance.lerp_(variance, 1 - self.MEMORY)
+            if torch.is_grad_enabled():  # it is being trained, not only looked at
+                self._remember(variance.detach())
             return parameters, 0.5 * variance.log()
         return parameters, 0.5 * self.variance.log()
+
+    @torch.no_grad()
+    def _remember(self, variance: Tensor) -> None:
+        memory = torch.clamp((1 + self.seen) / (10 + self.seen), max=self.MEMORY)
+        self.variance.lerp_(variance, torch.where(self.seen == 0, 1.0, 1 - memory))
+        self.seen += 1
 
     def log_prob_places(self, parameters: Tensor, x: Tensor) -> Tensor:
         """Returns the log-density of each place, in nats."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from generative.data import Binarisation, Dataset
 from generative.divergences import bits_per_dim, log_mean_exp
-from generative.errors import InvalidData
+from generative.errors import InvalidData, InvalidSettings
 from generative.model import Bounded, Coder, Density, Model
 from generative.randomness import child
 
@@ -51,7 +51,10 @@ def likelihood(
 
     Raises:
         InvalidData: the model gives no likelihood, or there are no test data.
+        InvalidSettings: `samples` or `chunk` is below 1.
     """
+    if min(samples, chunk) < 1:
+        raise InvalidSettings(f"`samples` and `chunk` must be at least 1; got {samples}, {chunk}.")
     data.check_for(model)
     x = data.test.x[:examples]
     if not len(x):

@@ -85,6 +85,7 @@ class Model(nn.Module):
 
     name: ClassVar[str]
     Settings: ClassVar[type]
+    wants_labels: ClassVar[bool] = False  # it learns from labels, of some data at least
     settings: Any
     support: Support
 
@@ -118,7 +119,7 @@ class Model(nn.Module):
         return next(self.parameters()).device
 
     def checked(self, x: Shaped[Tensor, "n *shape"], *, support: Support | None = None) -> Float[Tensor, "n *shape"]:
-        """Returns `x`, on the model's device.
+        """Returns `x` as float32, on the model's device.
 
         Args:
             x: data that a user handed in.
@@ -136,7 +137,7 @@ class Model(nn.Module):
                 f"got {tuple(x.shape)}."
             )
         check_values(x, support or self.support, self.name)
-        return x.to(self.device)
+        return x.to(self.device, torch.float32)
 
 
 def check_values(x: Tensor, support: Support, who: str) -> None:

@@ -24,7 +24,7 @@ class Optimiser:
     epsilon: float = 1e-8
     """Floor of the denominator. 1e-4 stands for codes that add 1e-8 inside the root."""
     weight_decay: float = 0.0
-    """Weight of the squared parameters in the cost."""
+    """Weight of half the squared parameters in the cost."""
     clip: float | None = None
     """Largest norm of all gradients together; None leaves them as they are."""
     decay: Literal["constant", "linear", "cosine", "exponential"] = "constant"
@@ -45,8 +45,16 @@ class Optimiser:
             raise InvalidSettings(f"`decay_from` is a share of the run in [0, 1); got {self.decay_from}.")
         if self.clip is not None and not self.clip > 0:
             raise InvalidSettings(f"`clip` must be positive, or None; got {self.clip}.")
-        if self.rule not in RULES:
-            raise InvalidSettings(f"`rule` must be one of {', '.join(RULES)}; got {self.rule!r}.")
+        if min(self.epsilon, self.weight_decay, self.warm_up) < 0:
+            raise InvalidSettings(
+                "`epsilon`, `weight_decay` and `warm_up` must not be negative; got "
+                f"{self.epsilon}, {self.weight_decay}, {self.warm_up}."
+            )
+        if not 0 < self.decay_factor <= 1:
+            raise InvalidSettings(f"`decay_factor` must be in (0, 1]; got {self.decay_factor}.")
+        for name, known in (("rule", RULES), ("decay", DECAYS)):
+            if getattr(self, name) not in known:
+                raise InvalidSettings(f"`{name}` must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
 
     def rate_at(self, step: int, steps: int) -> float:
         """Returns the size of step number `step` (from 0) in a run of `steps`."""
@@ -83,3 +91,4 @@ class Optimiser:
 
 
 RULES = ("adam", "adamax", "rmsprop", "sgd", "adagrad")
+DECAYS = ("constant", "linear", "cosine", "exponential")

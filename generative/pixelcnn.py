@@ -30,7 +30,7 @@ class PixelCNNSettings:
     filters: int = 64
     """Channels of each of the two stacks; 160 in PixelCNN++."""
     blocks: int = 7
-    """Gated residual blocks in each stack. A pixel sees `(2 * blocks + 1) * (kernel // 2) + 1` rows above it."""
+    """Gated residual blocks in each stack. A pixel sees its own row and `2 * (blocks + 1) * (kernel // 2)` above."""
     kernel: int = 5
     """Odd width of a convolution, before its lower or lower right part is cut off."""
     dropout: float = 0.5

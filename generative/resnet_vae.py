@@ -20,6 +20,7 @@ from generative.optimiser import Optimiser
 from generative.randomness import normal, seeded
 
 START = 0.1  # deviation that parameters of codes and of data first have, and the weight of a block's branch
+ENTRANCE = 5  # width of the convolutions between an image and the codes
 LOG_STD_LIMIT = 3.5  # log-deviations of codes are softly kept within ± this
 STARTING_IMAGES = 64  # of the first minibatch, from which gains and biases are set
 
@@ -177,13 +178,15 @@ class ResNetVAE(Model):
                 f"resnet-vae models images (channels, height, width) whose sides `stride` {s.stride} divides; "
                 f"got {self.shape}."
             )
+        if s.stride > ENTRANCE:
+            raise InvalidSettings(f"`stride` must be at most {ENTRANCE}, or pixels go unseen; got {s.stride}.")
         self.likelihood = likelihood
         self.plane = (s.latent, self.shape[1] // s.stride, self.shape[2] // s.stride)
         with seeded(seed):
-            self.enter = Conv(self.shape[0], s.filters, 5, stride=s.stride)
+            self.enter = Conv(self.shape[0], s.filters, ENTRANCE, stride=s.stride)
             self.layers = nn.ModuleList(Layer(s) for _ in range(s.depth))
             self.top = nn.Parameter(torch.zeros(s.filters, 1, 1))
-            self.leave = UpConv(s.filters, likelihood.channels, 5, stride=s.stride, scale=START, bias=False)
+            self.leave = UpConv(s.filters, likelihood.channels, ENTRANCE, stride=s.stride, scale=START, bias=False)
         self.bias = nn.Parameter(torch.zeros(likelihood.parameter_shape))
         self.register_buffer("centre", torch.zeros(self.shape))
 

@@ -119,6 +119,7 @@ class SemiSupervisedGAN(Model):
 
     name: ClassVar[str] = "semi-supervised-gan"
     Settings: ClassVar[type] = SemiSupervisedGANSettings
+    wants_labels: ClassVar[bool] = True
     settings: SemiSupervisedGANSettings
 
     def __init__(

@@ -138,16 +138,15 @@ class VirtualBatchNorm(nn.Module):
     ) -> tuple[Float[Tensor, "n c *size"], Float[Tensor, "m c *size"]]:
         """Returns the examples and the reference, normalised."""
         places = list(range(2, x.ndim))
-        mean = reference.mean([0, *places], keepdim=True)
-        square = reference.square().mean([0, *places], keepdim=True)
+        variance, mean = torch.var_mean(reference, [0, *places], correction=0, keepdim=True)
         share = 1 / (len(reference) + 1)
-        own_mean = x.mean(places, keepdim=True) if places else x
-        own_square = x.square().mean(places, keepdim=True) if places else x.square()
-        mixed_mean = share * own_mean + (1 - share) * mean
-        mixed_square = share * own_square + (1 - share) * square
-        return self._scaled(x, mixed_mean, mixed_square), self._scaled(reference, mean, square)
+        own_variance, own_mean = (
+            torch.var_mean(x, places, correction=0, keepdim=True) if places else (torch.zeros_like(x), x)
+        )
+        apart = own_mean - mean
+        mixed = share * own_variance + (1 - share) * variance + share * (1 - share) * apart.square()
+        return self._scaled(x, mean + share * apart, mixed), self._scaled(reference, mean, variance)
 
-    def _scaled(self, x: Tensor, mean: Tensor, square: Tensor) -> Tensor:
+    def _scaled(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         shape = (1, -1, *[1] * (x.ndim - 2))
-        deviation = (square - mean.square() + self.epsilon).sqrt()
-        return (x - mean) / deviation * self.gain.view(shape) + self.bias.view(shape)
+        return (x - mean) / (variance + self.epsilon).sqrt() * self.gain.view(shape) + self.bias.view(shape)

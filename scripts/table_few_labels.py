@@ -54,7 +54,7 @@ def main() -> None:
         data,
         FitSettings(
             steps=arguments.steps, batch_size=arguments.batch_size, seed=0, device=arguments.device,
-            average=None, report_every=100, save_every=500, initial_examples=1000,
+            average=None, report_every=100, save_every=500,
         ),
         ClusteringSettings(hidden=(arguments.hidden, arguments.hidden)),
         members=arguments.members,

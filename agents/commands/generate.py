@@ -139,7 +139,7 @@ def evaluate(
         out: Folder of the run.
         samples: Importance samples of each datum, where the likelihood is bounded; those of the recipe unless given.
         examples: Test data that the likelihood is taken of; those of the recipe unless given.
-        seed: Of all draws; that of the run unless given.
+        seed: Of all draws for the figures; that of the run unless given, as for the pictures.
         data_dir: Where the data lie now, if it is not where they lay in training.
         json: Print the figures as one line of JSON.
     """

@@ -64,8 +64,9 @@ def figures(
 ) -> dict[str, Any]:
     """Returns what a trained model is measured by.
 
-    `nats` are those of the negative log-likelihood of a test datum, `bits_per_dim` the same for each entry in bits:
-    less is better. With `importance_samples` they are an upper bound, without they are exact.
+    `nats` are those of the negative log-likelihood of a test datum, `bits_per_dim` the same for each entry in bits,
+    None where it is that of real numbers, a density and no length of a code: less is better. With `importance_samples`
+    they are an upper bound, without they are exact.
 
     Args:
         model: the model.
@@ -77,19 +78,16 @@ def figures(
     """
     if isinstance(model, SemiSupervisedGAN):
         return _wrong(model, data)
-    if isinstance(model, InfoGAN):
-        told = _sorted(model, data)
-        if told:
-            drawn = torch.Generator().manual_seed(child(seed, "information"))
-            told["information"] = model.information(GLANCE, drawn)
-        return told
+    if isinstance(model, InfoGAN) and (told := _sorted(model, data)):
+        drawn = torch.Generator().manual_seed(child(seed, "information"))
+        return {**told, "information": model.information(GLANCE, drawn)}
     if not isinstance(model, Density | Bounded):
         return _judged(model, data, seed, folder)
     found = likelihood(model, data, samples=samples, examples=examples, seed=seed)  # type: ignore[arg-type]
-    told: dict[str, Any] = {
+    told = {
         "nats": -found.nats,
         "standard_error": found.standard_error,
-        "bits_per_dim": found.bits_per_dim,
+        "bits_per_dim": None if model.support == "real" else found.bits_per_dim,
         "importance_samples": found.samples,
         "binarisation": found.binarisation,
         "examples": found.examples,

@@ -51,7 +51,7 @@ def evaluate_model(
         out: the folder; its training may still be under way.
         samples: importance samples of each test datum; those of the recipe unless given.
         examples: test data that the likelihood is taken of; those of the recipe unless given.
-        seed: of all draws; that of the run unless given.
+        seed: of all draws for the figures; that of the run unless given, as for the pictures.
         data_dir: where the data lie now, if it is not where they lay then.
 
     Raises:

@@ -146,10 +146,7 @@ class _Run:
 
 
 class Rows:
-    """`metrics.csv`: the terms of every report; a run that goes on rewrites the rows that it comes to again.
-
-    A figure that is not taken at every report stands where it was taken.
-    """
+    """`metrics.csv`: the terms of every report; a run that goes on rewrites the rows that it comes to again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -164,20 +161,13 @@ class Rows:
         if not self.begun:
             self.rows = [old for old in self.rows if int(old["step"]) < int(row["step"])]
             self.begun = True
-        cells = {name: str(value) if name == "step" else repr(float(value)) for name, value in row.items()}
-        kept = {name: text for name, text in cells.items() if not (name.startswith("test_") and self._old(name, text))}
-        self.rows.append(kept)
+        self.rows.append({name: str(value) if name == "step" else repr(float(value)) for name, value in row.items()})
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomically(self.path, lambda file: file.write(buffer.getvalue().encode()), durable=False)
-
-    def _old(self, name: str, text: str) -> bool:
-        """Whether a figure of the test data is the one that was told before; `fit` repeats it until it has another."""
-        known = next((row[name] for row in reversed(self.rows) if row.get(name)), None)
-        return known == text
 
 
 @contextmanager

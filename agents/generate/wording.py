@@ -27,9 +27,11 @@ def sentence(told: Mapping[str, Any]) -> str:
         samples = told["importance_samples"]
         how = "exact" if samples is None else f"at most, from {samples} importance samples"
         binary = f", {told['binarisation']} binarisation" if told["binarisation"] else ", of grey levels"
+        bits = told["bits_per_dim"]
+        each = "a density, which no code has" if bits is None else f"{bits:.3f} bits an entry"
         return (
-            f"{told['nats']:.2f} nats a datum ({told['bits_per_dim']:.3f} bits an entry), {how}, over "
-            f"{told['examples']:,} test data{binary}{after}. Less is better."
+            f"{told['nats']:.2f} nats a datum ({each}), {how}, over {told['examples']:,} test data{binary}{after}. "
+            "Less is better."
         )
     return (
         f"Score {told['score']:.2f} (1 to the number of classes, more is better) and Fréchet distance "

@@ -99,7 +99,7 @@ def test_a_generator_goes_on() -> None:
     assert (again.random(9) == generator.random(9)).all()
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, lambda: 0, np.array([None])])
+@pytest.mark.parametrize("value", [object(), {1, 2}, lambda: 0, np.array([None]), np.zeros(2, "i4, f4")])
 def test_encoding_refuses_what_is_no_data(value: Any) -> None:
     with pytest.raises(NotPlain):
         encode(value)

@@ -90,6 +90,11 @@ def test_what_cannot_be_is_refused() -> None:
         WithSkill(gymnasium.make("vime/PixelMaze-v0"), SKILLS)
     with pytest.raises(vime.InvalidSettings, match="at least 2"):
         WithSkill(Plane(), 1)
+    with pytest.raises(vime.InvalidSettings, match="at least 2"):
+        SkillReward(spaces.Box(-1, 1, (4,)), 0)
+    for skill in (-1, SKILLS):
+        with pytest.raises(vime.InvalidSettings, match=f"from 0 to {SKILLS - 1}; got {skill}"):
+            WithSkill(Plane(), SKILLS).reset(options={"skill": skill})
     with pytest.raises(vime.UnsupportedSpace, match="no state beside"):
         SkillReward(Plane().observation_space, 2)
     with pytest.raises(vime.UnsupportedSpace, match="vectors"):

@@ -12,6 +12,7 @@ from generative.clustering import Clustering, ClusteringSettings, divergence
 from generative.data import Minibatches
 from generative.divergences import entropy
 from generative.few_labels import FewLabels, learn_few_labels, name, sort
+from generative.model import Batch
 from generative.optimiser import Optimiser
 from tests.generative.small import generator, settings
 
@@ -38,6 +39,28 @@ def test_changes_are_as_long_as_a_share_of_the_distance_to_the_third_neighbour()
     model.bank.copy_(torch.tensor([[0.0], [0.1], [0.3], [0.6], [1.0]]))
     found = model.radii(torch.tensor([[0.0], [0.2]]))  # one is in the bank itself, one is not
     torch.testing.assert_close(found, torch.tensor([0.3, 0.1]))
+
+
+def test_data_of_the_bank_are_told_from_others_and_empty_places_are_no_neighbours(digits: Dataset) -> None:
+    few, x = started(digits, bank=150)
+    many, _ = started(digits, bank=1000)  # of 200 data
+    assert torch.equal(many.bank[:150], few.bank)
+    exact = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").topk(4, largest=False).values[:, 3]
+    torch.testing.assert_close(many.radii(x), many.settings.radius * exact, rtol=1e-3, atol=0)
+    with pytest.raises(InvalidData, match="the first are 3"):
+        few.initialise(Minibatches(digits, 3, seed=0).next(generator(), torch.zeros(())), generator())
+
+
+def test_changed_data_leave_the_running_statistics_alone(digits: Dataset) -> None:
+    model, x = started(digits)
+    batch = Batch(x=x.unflatten(1, digits.shape), step=torch.zeros(()))
+    model.train().losses(batch, "model", generator())
+    found = {name: value for name, value in model.named_buffers() if "running" in name}
+    alone, _ = started(digits)
+    alone.train().logits(x)
+    for key, value in alone.named_buffers():
+        if "running" in key:
+            torch.testing.assert_close(found[key], value)
 
 
 def test_the_worst_change_sways_more_than_a_random_one_of_its_length(digits: Dataset) -> None:

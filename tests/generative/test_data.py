@@ -60,6 +60,36 @@ def test_static_binarisation_is_drawn_once(digits: Dataset) -> None:
     assert (data.support, data.levels, data.binarisation) == ("binary", 2, "static")
 
 
+def test_grey_numbers_are_binarised_as_grey_bytes_are() -> None:
+    grey = torch.rand(64, 1, 4, 4, generator=generator(), dtype=torch.float64)
+    for data in (dataset(grey), dataset(grey.numpy())):
+        seen = data.binarised().examples("train", generator())
+        assert seen.dtype == torch.float32
+        assert set(seen.unique().tolist()) == {0, 1}
+        assert data.binarised().binarised() is not None
+        with pytest.raises(InvalidData, match="binarised already, dynamic"):
+            data.binarised().binarised("static")
+
+
+def test_the_first_data_hide_the_labels_that_were_hidden(digits: Dataset) -> None:
+    few = digits.with_labels(2, seed=0).first(700, 100)
+    assert few.labelled is not None
+    assert 0 < len(few.labelled) < 20
+    assert few.labelled.max() < 700
+    with pytest.raises(InvalidData, match="None of the first 1 "):
+        few.first(1, 0)
+
+
+def test_data_are_told_from_others_by_all_that_is_learned_from(digits: Dataset) -> None:
+    one = digits.with_labels(2, seed=0)
+    assert one.describe() == digits.with_labels(2, seed=0).describe()
+    label = digits.train.label
+    assert label is not None
+    other = replace(one, train=Split(x=digits.train.x, label=(label + 1) % 10))
+    kinds = [digits, one, digits.with_labels(2, seed=1), other, replace(digits, train=Split(x=16 - digits.train.x))]
+    assert len({str(kind.describe()) for kind in kinds}) == len(kinds)
+
+
 @pytest.mark.parametrize("size", [7, 10, 33])
 def test_every_pass_sees_every_example_once(size: int) -> None:
     data = dataset(torch.arange(10).to(torch.uint8)[:, None])

@@ -35,7 +35,7 @@ def test_images_are_halved_down_to_seven_or_less() -> None:
     assert scales((3, 32, 32)) == [(32, 32), (16, 16), (8, 8), (4, 4)]
     assert scales((3, 64, 64))[-1] == (4, 4)
     assert scales((1, 4, 4)) == [(4, 4), (2, 2)]
-    for shape in ((1, 8, 80), (1, 1, 8), (64,)):
+    for shape in ((1, 8, 80), (1, 1, 8), (1, 3, 16), (1, 7, 49), (64,)):
         with pytest.raises(InvalidSettings, match=r"Images must|takes images"):
             scales(shape)
 

@@ -1,10 +1,12 @@
 """A model as features that go on learning."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import Tensor
 
-from generative import Diverged, InvalidData, InvalidSettings, LearnedEncoder, make_model
+from generative import Diverged, InvalidData, InvalidSettings, LearnedEncoder, dataset, fit, make_model
 from generative.encoder import Encoder
 from generative.errors import CheckpointError
 from generative.training import FitSettings
@@ -35,6 +37,18 @@ def test_it_learns_from_bytes_and_encodes_them(likelihood: str) -> None:
     assert codes.shape == (64, features.features) == (64, 3)
     assert not codes.requires_grad
     torch.testing.assert_close(codes, features.encode(frames() / 255))
+
+
+def test_one_that_has_learned_goes_on_from_its_weights() -> None:
+    model = make_model("vae", (1, 9, 9), latent=3, hidden=[16])
+    fit(model, dataset(frames()).suited(model), FitSettings(steps=200, batch_size=16))
+    known = model.encode(frames() / 255.0)
+    moved = {}
+    for first in (0, 500):
+        features = LearnedEncoder(deepcopy(model), FitSettings(batch_size=16, average=None, initial_examples=first))
+        features.fit(frames(), 1)
+        moved[first] = float((features.encode(frames()) - known).norm() / known.norm())
+    assert 0 < 3 * moved[0] < moved[500]  # a step of Adam, or first values set anew
 
 
 def test_saved_and_continued_it_is_the_same() -> None:

@@ -80,6 +80,18 @@ def test_the_optimal_deviation_is_the_best_shared_one() -> None:
             shared.log_std -= change
 
 
+def test_the_optimal_variance_forgets_its_start_and_is_learned_in_training_alone() -> None:
+    mean, optimal = torch.zeros(200, 4), Gaussian((4,), "optimal").train()
+    for seed in range(20):
+        optimal.log_prob(mean, 0.1 * torch.randn(200, 4, generator=generator(seed)))
+    assert float(optimal.variance) == pytest.approx(0.01, rel=0.1)
+    known = optimal.variance.clone()
+    with torch.no_grad():
+        optimal.log_prob(mean, mean + 1)
+    optimal.eval().log_prob(mean, mean + 1)
+    assert torch.equal(optimal.variance, known)
+
+
 @pytest.mark.parametrize("levels", [2, 17, 256])
 @pytest.mark.parametrize("log_scale", [-7.0, -2.0, 0.0, 5.0])
 def test_the_mass_of_all_bins_is_one(levels: int, log_scale: float) -> None:

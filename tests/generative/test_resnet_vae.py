@@ -114,7 +114,13 @@ def test_the_start_lets_images_begin_at_their_mean() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "settings"),
-    [((1, 7, 7), {}), ((5,), {}), ((1, 6, 6), {"flow_hidden": [3]}), ((1, 6, 6), {"posterior": "flow"})],
+    [
+        ((1, 7, 7), {}),
+        ((5,), {}),
+        ((1, 6, 6), {"flow_hidden": [3]}),
+        ((1, 6, 6), {"stride": 6}),
+        ((1, 6, 6), {"posterior": "flow"}),
+    ],
 )
 def test_what_it_cannot_serve_is_refused(shape: tuple[int, ...], settings: dict[str, object]) -> None:
     with pytest.raises(InvalidSettings):

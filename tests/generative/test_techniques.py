@@ -137,6 +137,16 @@ def test_virtual_batch_norm_of_the_reference_is_batch_norm() -> None:
     torch.testing.assert_close(x, expected, atol=0.15, rtol=0)  # up to the example's own share of 1/401
 
 
+def test_virtual_batch_norm_bears_a_mean_far_from_nothing() -> None:
+    with seeded(0):
+        layer = VirtualBatchNorm(4)
+    x, reference = torch.randn(6, 4, generator=generator()), torch.randn(32, 4, generator=generator(1))
+    there = layer(x, reference)
+    for near, far in zip(there, layer(100 + x, 100 + reference), strict=True):
+        torch.testing.assert_close(near, far, atol=1e-3, rtol=0)
+    assert all(torch.isfinite(part).all() for part in layer(300 + 0.01 * x, 300 + 0.01 * reference))
+
+
 def test_gradients_reach_the_pass_of_the_reference() -> None:
     layer, x = VirtualBatchNorm(2), torch.randn(3, 2, generator=generator())
     reference = torch.randn(5, 2, generator=generator(1), requires_grad=True)

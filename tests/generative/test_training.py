@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from generative import Dataset, fit, make_model
+from generative import Dataset, InvalidSettings, fit, make_model
 from generative.average import STRIDE, Average, averaged
 from generative.data import Minibatches
 from generative.model import Batch, Model
@@ -70,6 +71,16 @@ def test_rates_fall_as_named() -> None:
     assert cosine.rate_at(4, 8) == pytest.approx(0.5)
     assert Optimiser(rate=1.0, decay="exponential", decay_factor=0.5).rate_at(3, 8) == 0.125
     assert Optimiser(rate=1.0, warm_up=4).rate_at(0, 8) == 0.25
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epsilon": -1.0}, {"weight_decay": -1.0}, {"warm_up": -1}, {"decay_factor": 0.0}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_rule_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSettings, match=f"`{next(iter(wrong))}`"):
+        Optimiser(**wrong)
 
 
 def test_players_move_their_own_parameters_alone(digits: Dataset) -> None:

@@ -146,6 +146,19 @@ def test_figures_that_a_model_does_not_have_take_no_samples(tmp_path: Path, caps
     assert "made has no use for it" in capsys.readouterr().err
 
 
+def test_a_density_is_called_no_length_of_a_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--settings", "likelihood=gaussian", "hidden=[16]", "--steps", "5", "--out", str(tmp_path)]
+    assert main(["generate", "train", "made", *words]) == 0
+    assert "a density, which no code has" in capsys.readouterr().out
+    assert json.loads((tmp_path / "result.json").read_text())["bits_per_dim"] is None
+
+
+def test_codes_without_categories_are_judged_by_their_samples(tmp_path: Path) -> None:
+    settings = {"categories": [], "continuous": 2, "channels": 4, "hidden": 8}
+    told = train_model(ModelRun(model="infogan", steps=2, settings=settings), tmp_path)
+    assert np.isfinite(told["score"])
+
+
 def test_the_page_needs_nothing_else(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     assert "<script" not in page
@@ -215,6 +228,7 @@ def test_rows_say_a_test_figure_where_it_was_taken(finished: Path) -> None:
         (["vae", "--settings", "optimiser.rat=3"], "Did you mean 'rate'?"),
         (["vae", "--settings", "latent=many"], "`latent` of VAESettings must be a whole number; got 'many'"),
         (["vae", "--settings", "hidden=64,64"], "must be a sequence as [...], each entry a whole number"),
+        (["vae", "--settings", "optimiser.epsilon=-1"], "`epsilon`"),
         (["vae", "--begin", "nowhere"], "There is no file nowhere"),
         (["vae", "--device", "gpu"], "`device`"),
         (["lapgan", "--settings", "levels=9"], "cannot be halved"),
