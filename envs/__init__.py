@@ -50,26 +50,26 @@ _CLASSIC: tuple[type[ClassicEnv], ...] = (
 _RUNNERS = {"vime/HalfCheetah-v0": "HalfCheetah", "vime/SparseHalfCheetah-v0": "SparseHalfCheetah"}
 
 _SEAS = {f"vime/DeepSea{size}-v0": size for size in SIZES}
-_BALLS = {f"vime/PointMaze{name}-v0": (name, maze.horizon) for name, maze in MAZES.items()}
-_ANTS = {f"vime/AntMaze{name}-v0": (name, horizon) for name, horizon in ANT_HORIZONS.items()}
+_BALLS = {f"vime/PointMaze{name}-v0": name for name in MAZES}
+_ANTS = {f"vime/AntMaze{name}-v0": name for name in ANT_HORIZONS}
 
 TASKS: tuple[str, ...] = (*(task.TASK for task in _CLASSIC), *_RUNNERS, *_SEAS, *_BALLS, *_ANTS, *NOISY)
 """The id of every task that needs no further package; `GRIDS` are those of MiniGrid."""
 
+# every task cuts its episodes itself, at its `horizon`: a limit of Gymnasium's on top would cut longer ones unasked
 for _task in _CLASSIC:
     _path = f"{_task.__module__}:{_task.__name__}"
-    gym.register(_task.TASK, _path, vector_entry_point=f"{_path}Vector", max_episode_steps=_task.HORIZON)
+    gym.register(_task.TASK, _path, vector_entry_point=f"{_path}Vector")
 for _id, _size in _SEAS.items():
     _path, _settings = "envs.deep_sea:DeepSea", {"size": _size}
-    gym.register(_id, _path, vector_entry_point=f"{_path}Vector", max_episode_steps=_size + 1, kwargs=_settings)
+    gym.register(_id, _path, vector_entry_point=f"{_path}Vector", kwargs=_settings)
 for _id, _name in _RUNNERS.items():  # named by path, so that MuJoCo is loaded only by those who run
-    gym.register(_id, f"envs.half_cheetah:{_name}", max_episode_steps=500)
+    gym.register(_id, f"envs.half_cheetah:{_name}")
 for _path, _mazes in (("envs.point_maze:PointMaze", _BALLS), ("envs.ant_maze:AntMaze", _ANTS)):
-    for _id, (_name, _horizon) in _mazes.items():
-        gym.register(_id, _path, max_episode_steps=_horizon, kwargs={"maze": _name})
+    for _id, _name in _mazes.items():
+        gym.register(_id, _path, kwargs={"maze": _name})
 for _id, _quiet in NOISY.items():
-    _horizon = gym.spec(_quiet).max_episode_steps
-    gym.register(_id, "envs.noisy_tv:with_noisy_tv", max_episode_steps=_horizon, kwargs={"task": _quiet})
+    gym.register(_id, "envs.noisy_tv:with_noisy_tv", kwargs={"task": _quiet})
 for _id, _game in GRIDS.items():
     _pool = "envs.pooled_grids:PooledGrids" if poolable(_game) else None
     gym.register(_id, "envs.grids:Grid", vector_entry_point=_pool, kwargs={"game": _game})

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from envs.deep_sea import SIZES
+from envs.deep_sea import size_of
 from envs.mazes import ANT_CELL, ANT_HORIZONS, MAZES, ROOMS
 from envs.mountain_car import TIME_STEP
 from envs.noisy_tv import NOISY
@@ -59,7 +59,8 @@ class Projection:
 
 def projection(task_id: str) -> Projection | None:
     """Returns the plane on which exploration of a task is drawn and counted; None where none is known."""
-    return _PROJECTIONS.get(task_id)
+    size = size_of(task_id)
+    return _sea_plane(size) if size else _PROJECTIONS.get(task_id)
 
 
 def _first_two(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +140,6 @@ _PROJECTIONS = {
     "MountainCarContinuous-v0": _GYM_CAR,
     "Pendulum-v1": _PENDULUM,
     "Acrobot-v1": _LINKS,
-    **{f"vime/DeepSea{size}-v0": _sea_plane(size) for size in SIZES},
     **{f"vime/PointMaze{name}-v0": _maze_plane(name) for name in MAZES},
     **{f"vime/AntMaze{name}-v0": _maze_plane(name, ANT_CELL) for name in ANT_HORIZONS},
 }

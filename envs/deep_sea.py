@@ -1,5 +1,6 @@
 """A dive of N steps to one treasure, which every aimless diver misses."""
 
+import re
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,6 +17,12 @@ MOVE_COST = 0.01
 """Of a dive that moves right on every step; each single one costs this over the size."""
 LAYOUT_SEED = 42
 """That of bsuite's experiment, which draws the meaning of the actions in every cell."""
+
+
+def size_of(task_id: str) -> int | None:
+    """Returns the size of the deep sea of this id; None for another task."""
+    found = re.fullmatch(r"vime/DeepSea(\d+)-v0", task_id)
+    return int(found[1]) if found else None
 
 
 class DeepSea(ClassicEnv[np.int64]):

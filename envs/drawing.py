@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from envs import cart_pole_swingup, mountain_car
-from envs.deep_sea import SIZES
+from envs.deep_sea import size_of
 from envs.mazes import ANT_CELL, ANT_HORIZONS, MAZES, WALL, Maze
 from envs.noisy_tv import NOISY
 
@@ -32,7 +32,8 @@ def frame(task_id: str, obs: np.ndarray) -> np.ndarray | None:
     """
     if task_id in PIXELS:
         return _enlarged(np.asarray(obs)[-1])
-    draw = _PAINTERS.get(task_id)
+    size = size_of(task_id)
+    draw = partial(_draw_sea, size=size) if size else _PAINTERS.get(task_id)
     if draw is None:
         return None
     try:
@@ -41,8 +42,7 @@ def frame(task_id: str, obs: np.ndarray) -> np.ndarray | None:
         from gymnasium.error import DependencyNotInstalled
 
         raise DependencyNotInstalled("Pictures need Pillow: run `pip install pillow`.") from reason
-    size = (_OVERSAMPLED * WIDTH, _OVERSAMPLED * HEIGHT)
-    image = Image.new("RGB", size, _PAPER)
+    image = Image.new("RGB", (_OVERSAMPLED * WIDTH, _OVERSAMPLED * HEIGHT), _PAPER)
     draw(ImageDraw.Draw(image), np.asarray(obs, np.float64).ravel())
     return np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS))
 
@@ -188,7 +188,6 @@ _PAINTERS = {
     "MountainCar-v0": _draw_gym_car,
     "MountainCarContinuous-v0": _draw_gym_car,
     "vime/StochasticChain-v0": _draw_chain,
-    **{f"vime/DeepSea{size}-v0": partial(_draw_sea, size=size) for size in SIZES},
     **{f"vime/PointMaze{name}-v0": partial(_draw_ball, maze=maze) for name, maze in MAZES.items()},
     **{f"vime/AntMaze{name}-v0": partial(_draw_ant, maze=MAZES[name]) for name in ANT_HORIZONS},
 }

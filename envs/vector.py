@@ -23,7 +23,7 @@ class ClassicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         num_envs: how many copies.
         autoreset_mode: when a copy whose episode ended starts again: on the next step (its action is then ignored), on
             the same step (`infos["final_obs"]` holds the last observations), or not before `reset` gets a `reset_mask`.
-        max_episode_steps: cuts episodes after so many steps, where that is sooner than the task's `horizon`.
+        max_episode_steps: cuts episodes after so many steps, where that is sooner than the task's `horizon`; -1 does not.
         render_mode: None or "rgb_array".
         settings: of the task.
 
@@ -48,9 +48,9 @@ class ClassicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             raise ValueError(f"`autoreset_mode` must be one of {known}; got {autoreset_mode!r}.")
         self._task = task(render_mode=render_mode, **settings)
         self._horizon = self._task.horizon
-        if max_episode_steps is not None:
+        if max_episode_steps not in (None, -1):
             if max_episode_steps < 1:
-                raise ValueError(f"`max_episode_steps` must be positive; got {max_episode_steps}.")
+                raise ValueError(f"`max_episode_steps` must be positive, or -1; got {max_episode_steps}.")
             self._horizon = min(self._horizon, max_episode_steps)
         self.num_envs, self.render_mode = num_envs, render_mode
         self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -103,14 +103,19 @@ class ClassicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         control = self._task.control(actions)
         if len(control) != self.num_envs:
             raise error.InvalidAction(f"There are {self.num_envs} copies, but {len(control)} actions came.")
+        restarted = self._ended.copy() if self._any_ended and self.autoreset_mode is AutoresetMode.NEXT_STEP else None
+        if restarted is not None:  # before the others move: what ended draws nothing any more
+            self._restart(restarted)
+            fresh = [row[restarted] for row in state]
         self._state = self._task.advance(state, control, self.np_random)
         self._elapsed += 1
         reward, terminated = self._task.outcome(self._state)
         reward = np.array(reward, np.float64)
         truncated = self._elapsed >= self._horizon
-        if self._any_ended and self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            restarted = self._ended.copy()
-            self._restart(restarted)
+        if restarted is not None:
+            for row, new in zip(self._state, fresh, strict=True):
+                row[restarted] = new
+            self._elapsed[restarted] = 0
             reward[restarted], terminated[restarted], truncated[restarted] = 0.0, False, False
         self._ended = terminated | truncated
         self._any_ended = bool(self._ended.any())

@@ -29,3 +29,17 @@ def test_an_ant_is_drawn_as_it_is_turned() -> None:
 def test_other_tasks_are_not_drawn() -> None:
     assert frame("vime/HalfCheetah-v0", np.zeros(20)) is None
     assert frame("CartPole-v1", np.zeros(4)) is None
+
+
+def test_a_sea_of_any_size_is_drawn_and_mapped() -> None:
+    env = gym.make("vime/DeepSea10-v0", size=15, render_mode="rgb_array")
+    obs, _ = env.reset()
+    assert env.render().shape == (HEIGHT, WIDTH, 3)
+    plane = envs.projection(env.unwrapped.TASK)
+    assert plane is not None
+    assert plane.bins == (15, 15)
+    cut = False
+    while not cut:
+        obs, _, cut, truncated, _ = env.step(0)
+        assert not truncated
+    assert obs == 15 * 15

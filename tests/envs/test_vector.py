@@ -202,3 +202,37 @@ def test_pictures_come_one_per_copy() -> None:
     assert len(frames) == 2
     assert (frames[0] != frames[1]).any()
     assert many("vime/CartPoleSwingup-v0", 2).render() is None
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_copy_that_ended_draws_nothing_while_it_waits(mode: str) -> None:
+    """The trap of the chain draws at every step in it; the policy always goes left, into the trap."""
+    settings = {"horizon": 6, "layout_seed": 3}
+    vector, one = many("vime/StochasticChain-v0", 1, mode, **settings), gym.make("vime/StochasticChain-v0", **settings)
+    left = int(one.unwrapped.moves[1, 1] < 0)
+    seen: list[list[int]] = []
+    (obs,), _ = vector.reset(seed=4)
+    episode = [int(obs)]
+    while len(seen) < 12:
+        (obs,), _, _, (cut,), infos = vector.step(np.array([left]))
+        if mode == "SameStep" and cut:
+            seen.append([*episode, int(infos["final_obs"][0])])
+            episode = [int(obs)]
+            continue
+        episode.append(int(obs))
+        if cut:
+            seen.append(episode)
+            if mode == "NextStep":
+                (obs,), *_ = vector.step(np.array([left]))
+            else:
+                (obs,), _ = vector.reset(options={"reset_mask": np.array([True])})
+            episode = [int(obs)]
+    expected = []
+    for i in range(12):
+        obs, _ = one.reset(seed=4 if i == 0 else None)
+        episode, cut = [int(obs)], False
+        while not cut:
+            obs, _, _, cut, _ = one.step(left)
+            episode.append(int(obs))
+        expected.append(episode)
+    assert seen == expected
