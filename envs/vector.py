@@ -23,7 +23,7 @@ class ClassicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         num_envs: how many copies.
         autoreset_mode: when a copy whose episode ended starts again: on the next step (its action is then ignored), on
             the same step (`infos["final_obs"]` holds the last observations), or not before `reset` gets a `reset_mask`.
-        max_episode_steps: cuts episodes after so many steps, where that is sooner than the task's `horizon`; -1 does not.
+        max_episode_steps: cuts episodes after so many steps, where that is sooner than the task's `horizon`; not if -1.
         render_mode: None or "rgb_array".
         settings: of the task.
 
@@ -104,6 +104,7 @@ class ClassicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if len(control) != self.num_envs:
             raise error.InvalidAction(f"There are {self.num_envs} copies, but {len(control)} actions came.")
         restarted = self._ended.copy() if self._any_ended and self.autoreset_mode is AutoresetMode.NEXT_STEP else None
+        fresh: list[np.ndarray] = []
         if restarted is not None:  # before the others move: what ended draws nothing any more
             self._restart(restarted)
             fresh = [row[restarted] for row in state]

@@ -37,7 +37,8 @@ class BayesianDynamics(DynamicsModel):
     """A Bayesian network that learns `next features = f(features, action)`, with one learned noise for each feature.
 
     The evidence lower bound weighs the divergence by minibatch over pool, so that the posterior tightens as data comes
-    in. Draws of the weights serve as members.
+    in. While the pool is smaller than a minibatch the weight is one, less than Bayes' rule says, and the posterior
+    narrower. Draws of the weights serve as members.
     """
 
     settings: BayesianSettings

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vime.errors import InvalidSettings
@@ -22,6 +22,8 @@ class DirichletModel:
 
     nats about the probabilities, and an outcome i did tell the term in brackets.
 
+    Memory and time grow with what was seen, and with states times actions; never with the square of the states.
+
     Args:
         states: how many there are.
         actions: how many there are.
@@ -38,48 +40,93 @@ class DirichletModel:
             raise InvalidSettings(
                 f"`states`, `actions` and `prior` must be positive; got {states}, {actions} and {prior}."
             )
-        self.counts = torch.full((states, actions, states), prior, dtype=torch.float64, device=device)
-        self.prior = prior
-
-    @property
-    def visits(self) -> Float[Tensor, "s a"]:
+        self.states, self.actions, self.prior = states, actions, prior
+        self.visits = torch.zeros(states, actions, dtype=torch.float64, device=device)
         """How often every action was taken in every state."""
-        return (self.counts - self.prior).sum(2)
+        self.ended = torch.zeros(states, dtype=torch.bool, device=device)
+        """Where an episode has ended."""
+        # every successor that was seen: the place of state and action among all, its own number, and how often
+        self._place, self._following = (torch.zeros(0, dtype=torch.long, device=device) for _ in range(2))
+        self._times = torch.zeros(0, dtype=torch.float64, device=device)
 
     @property
-    def mean(self) -> Float[Tensor, "s a s"]:
-        """Expected probability of every successor."""
-        return self.counts / self.counts.sum(2, keepdim=True)
+    def counts(self) -> Float[Tensor, "s a s"]:
+        """The counts of every successor, the prior's share in them; a whole table."""
+        seen = torch.full((self.states * self.actions, self.states), self.prior, dtype=torch.float64)
+        seen = seen.to(self.visits.device).index_put_((self._place, self._following), self._times, accumulate=True)
+        return seen.view(self.states, self.actions, self.states)
 
-    def told(self) -> Float[Tensor, "s a s"]:
-        """Returns the nats that every outcome would tell: the divergence of the belief after it from that before."""
-        total = self.counts.sum(2, keepdim=True)
-        return torch.digamma(self.counts + 1) - torch.digamma(total + 1) - (self.counts / total).log()
+    @property
+    def _total(self) -> Float[Tensor, " sa"]:
+        return self.visits.flatten() + self.prior * self.states
+
+    def told(
+        self, state: Int[Tensor, " n"], action: Int[Tensor, " n"], following: Int[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        """Returns the nats that each outcome would tell: the divergence of the belief after it from that before."""
+        place = state * self.actions + action
+        same = (self._place == place[:, None]) & (self._following == following[:, None])
+        return _told(self.prior + (same * self._times).sum(1), self._total[place])
 
     def expected_gain(self) -> Float[Tensor, "s a"]:
         """Returns the nats that every action is expected to tell in every state."""
-        return (self.mean * self.told()).sum(2)
+        total = self._total
+        kinds = torch.zeros_like(total).index_add_(0, self._place, torch.ones_like(self._times))
+        prior = torch.full_like(total, self.prior)
+        unseen = (self.states - kinds) * prior / total * _told(prior, total)
+        alpha, whole = self.prior + self._times, total[self._place]
+        return unseen.index_add_(0, self._place, alpha / whole * _told(alpha, whole)).view_as(self.visits)
 
-    def observe(self, state: Int[Tensor, " n"], action: Int[Tensor, " n"], following: Int[Tensor, " n"]) -> None:
-        """Counts `n` transitions."""
-        ones = torch.ones(len(state), dtype=self.counts.dtype, device=self.counts.device)
-        self.counts.index_put_((state, action, following), ones, accumulate=True)
+    def observe(
+        self,
+        state: Int[Tensor, " n"],
+        action: Int[Tensor, " n"],
+        following: Int[Tensor, " n"],
+        terminated: Bool[Tensor, " n"] | None = None,
+    ) -> None:
+        """Counts `n` transitions, and notes which of them ended an episode by the rules of the world."""
+        ones = torch.ones(len(state), dtype=torch.float64, device=self.visits.device)
+        self.visits.index_put_((state, action), ones, accumulate=True)
+        place = torch.cat([self._place, state * self.actions + action])
+        keys = place * self.states + torch.cat([self._following, following])
+        known, which = keys.unique(return_inverse=True)
+        times = torch.zeros(len(known), dtype=torch.float64, device=self.visits.device)
+        self._times = times.index_add_(0, which, torch.cat([self._times, ones]))
+        self._place, self._following = known // self.states, known % self.states
+        if terminated is not None:
+            self.ended[following[terminated]] = True
 
     def values(self, reward: Float[Tensor, "s a"], horizon: int, discount: float = 1.0) -> Float[Tensor, "s a"]:
-        """Returns what every action is worth over `horizon` steps, by dynamic programming on the mean."""
-        mean, value = self.mean, reward
+        """Returns what every action is worth over `horizon` steps, by dynamic programming on the mean.
+
+        Where an episode has ended, and nothing was ever done, nothing can be had.
+        """
+        over = (self.ended & (self.visits.sum(1) == 0)).unsqueeze(1)
+        value = reward = reward.masked_fill(over, 0.0)
         for _ in range(horizon - 1):
-            value = reward + discount * mean @ value.amax(1)
+            best = value.amax(1)
+            expected = (self.prior * best.sum()).expand(self.visits.numel()).clone()
+            expected.index_add_(0, self._place, self._times * best[self._following]).div_(self._total)
+            value = (reward + discount * expected.view_as(reward)).masked_fill(over, 0.0)
         return value
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts."""
-        return {"counts": self.counts.clone()}
+        """What was counted, and where episodes ended."""
+        seen = {"place": self._place, "following": self._following, "times": self._times}
+        return {name: part.clone() for name, part in (seen | {"visits": self.visits, "ended": self.ended}).items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from saved counts.
 
         Raises:
-            RuntimeError: they are of another shape.
+            KeyError, RuntimeError: they are of another kind or shape.
         """
-        self.counts.copy_(state["counts"])
+        self.visits.copy_(state["visits"])
+        self.ended.copy_(state["ended"])
+        self._place, self._following, self._times = (
+            state[name].to(self.visits.device).clone() for name in ("place", "following", "times")
+        )
+
+
+def _told(alpha: Float[Tensor, " n"], total: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    return torch.digamma(alpha + 1) - torch.digamma(total + 1) - (alpha / total).log()

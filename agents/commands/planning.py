@@ -91,7 +91,8 @@ def transfer(
             f"{out} was explored by {'chance' if model is None else 'an exact table'}, which leaves no network to plan "
             "in. Explore a task whose states or actions are numbers, with `--model ensemble`."
         )
-    env = make_environment(task or found.config.task, {})
+    task = task or found.config.task
+    env = make_environment(task, {})
     there = spaces_of(out / DATA)
     if (env.observation_space, env.action_space) != there:
         raise InvalidSettings(

@@ -54,7 +54,7 @@ class Controller:
         self.last, self.ahead = None, 0
 
     def plan(self, state: Float[Tensor, "b d"]) -> Plan:
-        """Returns the plans for `b` states; the search begins where the actions taken so far left off."""
+        """Returns the plans for `b` states, one action further on than the last ones; the search begins with those."""
         if self.last is not None and len(self.last.actions) != len(state):
             self.last = None
 
@@ -71,7 +71,9 @@ class Controller:
             return imagine(self.members, start, sequences.flatten(0, 1), self.objective, noise).score.view(b, n)
 
         last = self.last if self.settings.warm_start else None
-        return plan(evaluate, self.sequences, self.settings, len(state), self.generator, last)
+        found = plan(evaluate, self.sequences, self.settings, len(state), self.generator, last)
+        self.last = found.shifted()
+        return found
 
     def _graphs(self) -> Graphs:
         """Returns the captured unrolls of the present objective."""

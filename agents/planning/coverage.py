@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from agents.planning.recording import Recording
 from envs.coverage import Projection, projection
+from envs.noisy_tv import NOISY
 
 CELLS = 20
 """Into which the range of a bounded entry is cut."""
@@ -28,10 +29,14 @@ class States:
 
     On the plane of a task that has one (`envs.coverage`), cells of it; values of discrete spaces as they are; else
     boxes of all entries, a twentieth of its range along an entry with bounds and 0.5 along one without.
+
+    Args:
+        shown: the task whose observations these are, as `shown_task` says.
+        space: of an observation.
     """
 
-    def __init__(self, task: str, space: gymnasium.Space) -> None:
-        self.plane, self.space = projection(task), space
+    def __init__(self, shown: str | None, space: gymnasium.Space) -> None:
+        self.plane, self.space = None if shown is None else projection(shown), space
         self.seen: set[Any] = set()
 
     def add(self, obs: Any) -> int:
@@ -47,6 +52,18 @@ class States:
         return _cell(self.space, obs)
 
 
+def shown_task(env: gymnasium.Env) -> str | None:
+    """Returns the task as whose its observations can be mapped and drawn; None where a wrapper has changed them."""
+    task = env.spec.id if env.spec is not None else None
+    if task is None or task in NOISY:
+        return task
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.ObservationWrapper) or env.observation_space != env.env.observation_space:
+            return None
+        env = env.env
+    return getattr(env, "TASK", task)  # a sea of another size is another task
+
+
 def _cell(space: gymnasium.Space, value: Any) -> Any:
     array = np.asarray(value)
     if not isinstance(space, spaces.Box) or not np.issubdtype(array.dtype, np.floating):
@@ -58,9 +75,9 @@ def _cell(space: gymnasium.Space, value: Any) -> Any:
     return np.floor((array - origin) / np.where(width > 0, width, 1.0)).astype(np.int64).tobytes()
 
 
-def plane_of(task: str, observations: np.ndarray) -> Projection:
+def plane_of(shown: str | None, observations: np.ndarray) -> Projection:
     """Returns the plane of the task, or one of the first two numbers of an observation over all that were seen."""
-    known = projection(task)
+    known = None if shown is None else projection(shown)
     if known is not None:
         return known
     points = _first_two(observations.reshape(len(observations), -1).astype(float))
@@ -77,29 +94,30 @@ def _first_two(obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return obs[:, 0], obs[:, 1] if obs.shape[1] > 1 else np.zeros(len(obs))
 
 
-def flat(observations: Sequence[Any]) -> np.ndarray:
-    """Returns observations as rows of numbers; of mappings, the entry `observation` or else the first one."""
+def stacked(observations: Sequence[Any]) -> np.ndarray:
+    """Returns observations as one array; of mappings, the entry `observation` or else the first one."""
     first = observations[0]
     if isinstance(first, dict):
         key = "observation" if "observation" in first else sorted(first)[0]
         observations = [obs[key] for obs in observations]
-    return np.stack([np.ravel(np.asarray(obs)) for obs in observations])
+    rows = np.stack([np.asarray(obs) for obs in observations])
+    return rows[:, None] if rows.ndim == 1 else rows
 
 
-def animation(task: str, observations: Sequence[Any]) -> bytes | None:
+def animation(shown: str | None, observations: Sequence[Any]) -> bytes | None:
     """Returns a GIF of the map as it fills, beside the task itself where it can be drawn; None for a single step."""
     from agents.compare.animation import FRAME_MILLISECONDS, gif
     from envs.drawing import frame
 
-    rows = flat(observations)
+    rows = stacked(observations)
     if len(rows) < 2:
         return None
-    plane = plane_of(task, rows)
-    shown = sorted({*range(0, len(rows), max(1, -(-len(rows) // MOST_FRAMES))), len(rows) - 1})
+    plane = plane_of(shown, rows)
+    moments = sorted({*range(0, len(rows), max(1, -(-len(rows) // MOST_FRAMES))), len(rows) - 1})
     cells = plane.cells(rows)
     pictures = []
-    for i in shown:
-        drawn = frame(task, rows[i])
+    for i in moments:
+        drawn = None if shown is None else frame(shown, rows[i])
         chart = _map(plane, cells[: i + 1])
         pictures.append(chart if drawn is None else np.concatenate([drawn, chart], 1))
     return gif(pictures, FRAME_MILLISECONDS)
@@ -121,15 +139,22 @@ def _map(plane: Projection, cells: np.ndarray) -> np.ndarray:
     return chart
 
 
-def pictures(task: str, observations: Sequence[Any], recording: Recording) -> dict[str, bytes]:
-    """Returns the pictures of an exploration by file name: where it went, and what it learnt beside what it hoped."""
+def pictures(task: str, shown: str | None, observations: Sequence[Any], recording: Recording) -> dict[str, bytes]:
+    """Returns the pictures of an exploration by file name: where it went, and what it learnt beside what it hoped.
+
+    Args:
+        task: for the titles.
+        shown: as of `States`.
+        observations: in order.
+        recording: of the steps.
+    """
     import io
 
     from matplotlib.figure import Figure
 
     made = {}
-    rows = flat(observations)
-    plane = plane_of(task, rows)
+    rows = stacked(observations)
+    plane = plane_of(shown, rows)
     points = plane.project(rows)
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()

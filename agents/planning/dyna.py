@@ -57,6 +57,10 @@ def dyna(
     """
     _check_model(model)
     own, rest = split_settings(world if isinstance(world, str) else None, settings)
+    if not isinstance(world, str | DynamicsModel):
+        raise InvalidSettings(
+            f"`world` is the name of a world model, or one as `agents.explore` returns it; got {type(world).__name__}."
+        )
     if isinstance(world, str):
         space = spaces.Box(-np.inf, np.inf, (int(np.prod(model.observation_space.shape)),), np.float32)  # type: ignore[arg-type]
         usual = {"seed": model.seed or 0, "device": str(model.device)}
@@ -115,7 +119,7 @@ def _check_model(model: Any) -> None:
     if getattr(model, "use_sde", False):
         raise InvalidSettings("State-dependent noise (`use_sde`) cannot be followed in imagination: leave it off.")
     space = model.observation_space
-    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
+    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating) or len(space.shape) != 1:
         raise UnsupportedSpace(
             f"Imagined observations are vectors of numbers, and this task has {space}. Flatten it, for example with "
             "gymnasium.wrappers.FlattenObservation."

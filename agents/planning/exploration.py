@@ -1,5 +1,6 @@
 """What an exploration gave, and how it is read again."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,11 @@ from typing import Any
 from agents.checkpoint import read_checkpoint
 from agents.encoding import decode
 from agents.folder import contents, read_object
-from agents.planning.explorers import Explorer, make_explorer
+from agents.planning.explorers import Explorer, PlannedExplorer, make_explorer
 from agents.planning.recording import Recording, spaces_of
 from agents.planning.settings import ExploreConfig
-from vime.dynamics import DynamicsModel
 from vime.errors import CheckpointError
-from vime.heads import HeadSettings, TerminationHead
-from vime.transitions import Transitions, map_observation
+from vime.heads import TerminationHead
 
 CHECKPOINT, CONFIG, RESULT, DATA = "checkpoint.pt", "config.json", "result.json", "data"
 """What lies in the folder of an exploration, beside its pictures."""
@@ -40,16 +39,9 @@ class Exploration:
 
         It is None where no episode ended by its own rules, and where the model is none of features: a table, or none.
         """
-        model, r = self.model, self.recording
-        if not isinstance(model, DynamicsModel) or r.first_termination is None:
+        if not isinstance(self.explorer, PlannedExplorer) or self.recording.first_termination is None:
             return None
-        head = TerminationHead(model.features, model.actions, HeadSettings(device=model.settings.device))
-        columns = [r.column(name) for name in ("obs", "action", "next_obs", "terminated", "truncated")]
-        batch = Transitions.from_numpy(*columns)
-        obs, following = (map_observation(lambda x: x[:, 0], part) for part in (batch.obs, batch.next_obs))
-        head.add(
-            model.encode(obs), model.encode_action(batch.action[:, 0]), model.encode(following), batch.terminated[:, 0]
-        )
+        head = deepcopy(self.explorer.ends)
         head.fit(updates)
         return head
 
@@ -61,14 +53,17 @@ def load(out: Path | str) -> Exploration:
         CheckpointError: there is none, or it cannot be read.
     """
     out = Path(out)
-    if not (out / CHECKPOINT).is_file() or not (out / DATA).is_dir():
+    if not all((out / part).exists() for part in (CHECKPOINT, DATA, RESULT)):
         what = contents(out)
+        if what is not None and "how" in read_object(out / CONFIG):
+            what = f"an exploration that is not finished: `vime explore --out {out}` goes on with it"
         raise CheckpointError(
             f"{out} holds {what}." if what else f"{out} holds no exploration: run `vime explore --out {out}` first."
         )
     config = ExploreConfig.from_json(read_object(out / CONFIG))
     explorer = make_explorer(*spaces_of(out / DATA), config.how, config.seed)
     recording = restore(explorer, read_checkpoint(out / CHECKPOINT), out)
+    explorer.ready()
     return Exploration(config, recording, explorer, read_object(out / RESULT))
 
 

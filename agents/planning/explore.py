@@ -11,12 +11,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from agents.callbacks import LIVE_SECONDS, Interrupts
+from agents.callbacks import CHECKPOINT_SHARE, LIVE_SECONDS, Interrupts
 from agents.checkpoint import read_checkpoint, write_checkpoint
 from agents.encoding import decode, encode
 from agents.environment_state import NotSaveable, load_environment, save_environment
 from agents.folder import TEMPORARY, contents, hold, read_object, sweep, write_atomically, write_json
-from agents.planning.coverage import States, animation, pictures
+from agents.planning.coverage import States, animation, pictures, shown_task
 from agents.planning.exploration import CHECKPOINT, CONFIG, DATA, RESULT, Exploration, restore
 from agents.planning.explorers import Explorer, as_one, as_step, make_explorer
 from agents.planning.objective import Objective
@@ -55,7 +55,8 @@ def explore(
         settings: how; by default an ensemble and iCEM, or exact planning where states and actions are discrete.
         progress: is told about once a second `step`, `steps`, `states_covered`, `predicted_nats`, `realised_nats`.
         stop: looks at what was recorded after every step, and ends the exploration where it says so.
-        objective: what plans are for, where it is more than information; it has no place in a folder.
+        objective: what plans are for, where it is more than information; it has no place in a folder. Where it does not
+            say where episodes end, that is learned.
         changes: fields of the settings that differ, for example `model="bayesian"`.
 
     Raises:
@@ -93,10 +94,12 @@ class _Run:
         self.env, self.config, self.explorer, self.out = env, config, explorer, out
         self.progress, self.enough = progress, enough
         self.recording = Recording()
-        self.states = States(config.task, env.observation_space)
+        self.shown = shown_task(env)
+        self.states = States(self.shown, env.observation_space)
         self.obs: Any = None
         self.cpu = 0.0
-        self._started, self._saved, self._told = time.process_time(), time.monotonic(), 0.0
+        self._started, self._told = time.process_time(), 0.0
+        self._due = time.monotonic() + CHECKPOINT_SECONDS
         self._lock: Any = None
         if out is not None:
             self._claim(out)
@@ -114,7 +117,7 @@ class _Run:
                     self._look_up()
                     if self.enough(self.recording):
                         break
-                if len(self.recording) == self.config.steps:
+                if stop is None or not stop.received:
                     self.explorer.ready()
             finally:  # also where the environment or the model fails: what was gathered is not lost
                 figures = self.figures()
@@ -149,9 +152,10 @@ class _Run:
         if now - self._told > LIVE_SECONDS:
             self._told = now
             self._tell()
-        if now - self._saved > CHECKPOINT_SECONDS:
+        if now > self._due:
             self._checkpoint()
-            self._saved = time.monotonic()
+            after = time.monotonic()
+            self._due = after + max(CHECKPOINT_SECONDS, (after - now) / CHECKPOINT_SHARE)
 
     def _tell(self) -> None:
         if self.progress is not None:
@@ -235,6 +239,7 @@ class _Run:
         self.env.reset(seed=self.config.seed)
         load_environment(self.env, decode(state["environment"]))
         self.obs = decode(state["obs"])
+        self.states.add(self.obs)
 
     def _keep(self, figures: dict[str, Any]) -> None:
         """Writes everything into the folder: checkpoint, data set, pictures, animation and figures."""
@@ -243,14 +248,14 @@ class _Run:
         self._checkpoint()
         r, task = self.recording, self.config.task
         r.save(self.out / DATA, self.env, f"vime/{task.replace('/', '-').lower()}-explored-v0")
+        write_json(self.out / RESULT, figures)
         seen = [*r.obs, r.next_obs[-1]]
-        drawn = pictures(task, seen, r)
-        moving = animation(task, seen[:SHOWN])
+        drawn = pictures(task, self.shown, seen, r)
+        moving = animation(self.shown, seen[:SHOWN])
         if moving is not None:
             drawn["exploration.gif"] = moving
         for name, content in drawn.items():
             write_atomically(self.out / name, partial(_write, content))
-        write_json(self.out / RESULT, figures)
 
 
 def _write(content: bytes, file: Any) -> None:

@@ -1,31 +1,27 @@
-"""Who explores: a planner in a learned model, exact planning in a table, or chance."""
+"""Who explores: a planner in a learned model, or chance; exact planning in a table stands in `tabular`."""
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
-import torch
 from gymnasium import spaces
+from jaxtyping import Float
+from torch import Tensor
 
 from agents.planning.controller import Controller
 from agents.planning.objective import Objective
 from agents.planning.planners import Plan
 from agents.planning.precision import usable
+from agents.planning.recording import UNKNOWN, Nats
 from agents.planning.settings import RANDOM, TABULAR, ExploreSettings
-from vime.errors import InvalidSettings, build_settings
+from agents.planning.tabular import TabularExplorer
+from vime.errors import InvalidSettings
+from vime.heads import HeadSettings, TerminationHead
 from vime.measures import gaussian_gain, log_determinant, moments
 from vime.members import Members
-from vime.tabular import DirichletModel
 from vime.transitions import Observation, Transitions, map_observation, to_tensor
 from vime.world import make_world
-
-
-class Nats(NamedTuple):
-    """What a step was expected to tell about the model, and what it did tell."""
-
-    predicted: float
-    realised: float
 
 
 class Explorer(Protocol):
@@ -54,9 +50,6 @@ class Explorer(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         ...
-
-
-UNKNOWN = Nats(float("nan"), float("nan"))
 
 
 class RandomExplorer:
@@ -113,15 +106,20 @@ class PlannedExplorer:
         )
         self.precision = usable(s.precision, self.model.settings.device)
         self.random = RandomExplorer(action_space, seed)
-        objective = objective or Objective(measure=s.measure, optimism=s.optimism)
+        self.objective = objective or Objective(measure=s.measure, optimism=s.optimism)
         members = self.model.members(self.model.generator, s.samples)
-        self.controller = Controller(members, action_space, objective, s.planner, seed)
-        self.step, self.fitted = 0, False
+        self.controller = Controller(members, action_space, self.objective, s.planner, seed)
+        ends = HeadSettings(seed=seed, device=self.model.settings.device)
+        self.ends = TerminationHead(self.model.features, self.model.actions, ends)
+        """Learns where episodes end; asked once one has, unless the objective says so itself."""
+        self.step, self.fitted, self.ended = 0, False, False
         self._imagine_with(members)
 
     def _imagine_with(self, members: Members) -> None:
         self.members = members
         self.controller.members = members.to(self.precision)
+        if self.ended and self.objective.termination is None:
+            self.controller.objective = replace(self.objective, termination=self.ends)
 
     def act(self, obs: Observation) -> Any:
         """Returns a random action while there is too little to learn from, and then the first one of a plan."""
@@ -134,7 +132,10 @@ class PlannedExplorer:
 
     def fit(self) -> None:
         """Fits the model to all that was seen, longer the first time."""
-        self.model.fit(self.settings.updates * (1 if self.fitted else 4))
+        updates = self.settings.updates * (1 if self.fitted else 4)
+        self.model.fit(updates)
+        if self.ended:
+            self.ends.fit(updates)
         self._imagine_with(self.model.members(self.model.generator, self.settings.samples))
         self.fitted = True
 
@@ -142,17 +143,20 @@ class PlannedExplorer:
         """Asks the model about the step before it is told, and keeps it for the next fit."""
         self.step += 1
         rows = self.model.rows(step)
-        nats = self._judge(step) if self.fitted else UNKNOWN
+        parts = (map_observation(lambda x: x.flatten(0, 1), part) for part in (step.obs, step.action, step.next_obs))
+        obs, action, following = parts
+        state, encoded = self.model.encode(obs), self.model.encode_action(action)  # type: ignore[arg-type]
+        arrived, terminated = self.model.encode(following), step.terminated.flatten()
+        nats = self._judge(state, encoded, arrived) if self.fitted else UNKNOWN
         self.model.add(rows)
+        self.ends.add(state, encoded, arrived, terminated)
+        self.ended = self.ended or bool(terminated.any())
         return nats
 
-    def _judge(self, step: Transitions) -> Nats:
-        parts = (step.obs, step.action, step.next_obs)
-        obs, action, following = (map_observation(lambda x: x.flatten(0, 1), part) for part in parts)
-        prediction = self.members.predict(self.model.encode(obs), self.model.encode_action(action))  # type: ignore[arg-type]
+    def _judge(self, state: Float[Tensor, "n d"], action: Float[Tensor, "n a"], arrived: Float[Tensor, "n d"]) -> Nats:
+        prediction = self.members.predict(state, action)
         epistemic, aleatoric = moments(*prediction)
-        error = self.model.encode(following) - prediction.mean.mean(0)
-        realised = gaussian_gain(epistemic, aleatoric, error)
+        realised = gaussian_gain(epistemic, aleatoric, arrived - prediction.mean.mean(0))
         return Nats(float(log_determinant(*prediction)), float(realised))
 
     def ready(self) -> None:
@@ -175,80 +179,23 @@ class PlannedExplorer:
             "ahead": self.controller.ahead,
             "plan": None if last is None else {**plan, "parameters": list(last.parameters)},  # type: ignore[dict-item]
             "members": self.members.state_dict(),
+            "ends": self.ends.state_dict(),
             "step": self.step,
             "fitted": self.fitted,
+            "ended": self.ended,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         self.model.load_state_dict(state["model"])
         self.random.load_state_dict(state["random"])
-        self.step, self.fitted = int(state["step"]), bool(state["fitted"])
+        self.ends.load_state_dict(state["ends"])
+        self.step, self.fitted, self.ended = int(state["step"]), bool(state["fitted"]), bool(state["ended"])
         self._imagine_with(Members.from_state(state["members"]))
         self.controller.generator.set_state(state["generator"].cpu())
         self.controller.ahead = int(state["ahead"])
         plan = state["plan"]
         self.controller.last = None if plan is None else Plan(**{**plan, "parameters": tuple(plan["parameters"])})
-
-
-@dataclass(frozen=True, kw_only=True)
-class TabularSettings:
-    """Settings of the exact belief about a table."""
-
-    prior: float | None = None
-    """Counts of every successor before anything was seen; see `vime.tabular.DirichletModel`."""
-    device: str = "cpu"
-    """Where it lies."""
-
-
-class TabularExplorer:
-    """Plans exactly, by dynamic programming, for the information in an exact belief about a table."""
-
-    def __init__(
-        self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: ExploreSettings, seed: int
-    ) -> None:
-        if not (isinstance(observation_space, spaces.Discrete) and isinstance(action_space, spaces.Discrete)):
-            raise InvalidSettings(
-                "The model 'tabular' counts discrete states and actions; the spaces are "
-                f"{observation_space} and {action_space}. Take 'ensemble'."
-            )
-        self.low, self.first = int(observation_space.start), int(action_space.start)
-        table = build_settings("The tabular model", TabularSettings, settings.model_settings)
-        self.model = DirichletModel(int(observation_space.n), int(action_space.n), **vars(table))
-        self.horizon = settings.planner.horizon
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def act(self, obs: Observation) -> Any:
-        """Returns the action of the greatest value, one by lot where several are equal."""
-        values = self.model.values(self.model.expected_gain(), self.horizon)[int(obs) - self.low]  # type: ignore[arg-type]
-        best = (values >= values.max() - 1e-9).double()
-        return self.first + int(torch.multinomial(best, 1, generator=self.generator))
-
-    def observe(self, step: Transitions) -> Nats:
-        """Counts the step."""
-        state, action, following = (
-            part.flatten().long() - low  # type: ignore[union-attr]
-            for part, low in ((step.obs, self.low), (step.action, self.first), (step.next_obs, self.low))
-        )
-        predicted = self.model.expected_gain()[state, action]
-        realised = self.model.told()[state, action, following]
-        self.model.observe(state, action, following)
-        return Nats(float(predicted), float(realised))
-
-    def ready(self) -> None:
-        """Has counted every step already."""
-
-    def forget(self) -> None:
-        """Has nothing to forget: it plans from where it is."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Counts and generator."""
-        return {"model": self.model.state_dict(), "generator": self.generator.get_state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
-        self.model.load_state_dict(state["model"])
-        self.generator.set_state(state["generator"])
 
 
 def make_explorer(
@@ -267,10 +214,14 @@ def make_explorer(
         UnsupportedSpace: neither model nor planner can serve a space.
         InvalidSettings: the model wants other spaces, or refuses a setting.
     """
-    if objective is None and settings.model == RANDOM:
+    if objective is not None and settings.model in (RANDOM, TABULAR):
+        raise InvalidSettings(
+            f"An `objective` is planned for in a network, and {settings.model!r} has none: take 'ensemble'."
+        )
+    if settings.model == RANDOM:
         return RandomExplorer(action_space, seed)
     table = isinstance(observation_space, spaces.Discrete) and isinstance(action_space, spaces.Discrete)
-    if objective is None and (settings.model == TABULAR or (settings.model == "auto" and table)):
+    if settings.model == TABULAR or (settings.model == "auto" and table and objective is None):
         return TabularExplorer(observation_space, action_space, settings, seed)
     return PlannedExplorer(observation_space, action_space, settings, seed, objective)
 

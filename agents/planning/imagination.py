@@ -85,6 +85,7 @@ def _unroll(members: Members, start: Tensor, actions: Tensor, objective: Objecti
     state = start.repeat(futures, 1)  # member by member
     width = actions.shape[-1] - objective.extra_actions(members.features)
     alive = torch.ones(len(state), device=start.device)
+    ends = objective.termination is not None
     reward, gain = torch.zeros_like(alive), torch.zeros_like(alive)
     gram = None
     weight = 1.0
@@ -100,10 +101,10 @@ def _unroll(members: Members, start: Tensor, actions: Tensor, objective: Objecti
             mean, variance = members.predict(state, action)
             following = _of_its_own(mean, n) if own else mean.mean(0)
         if objective.measure == TRAJECTORY:
-            step = member_gram(mean, variance) * alive.view(-1, 1, 1)
+            step = _while(alive, member_gram(mean, variance), ends)
             gram = step if gram is None else gram + step
         elif objective.measure is not None:
-            gain = torch.addcmul(gain, MEASURES[objective.measure](mean, variance), alive, value=weight)
+            gain = gain.add(_while(alive, MEASURES[objective.measure](mean, variance), ends), alpha=weight)
         if objective.optimism > 0:
             bend = moments(mean, variance)[0].sqrt() * actions[:, t, width:]
             following = following + objective.optimism * bend
@@ -113,8 +114,9 @@ def _unroll(members: Members, start: Tensor, actions: Tensor, objective: Objecti
                 spread = _of_its_own(variance.expand_as(mean), n).view(shape) if own else variance.mean(0)
             following = torch.addcmul(following.view(shape), spread.sqrt(), noise[t]).flatten(0, 1)
         if objective.reward is not None:
-            reward = torch.addcmul(reward, _reward(objective, state, action, following), alive, value=weight)
+            reward = reward.add(_while(alive, _reward(objective, state, action, following), ends), alpha=weight)
         if objective.termination is not None:
+            following = torch.where(alive.view(-1, 1) > 0, following, state)  # at rest once it has ended
             going = alive * (~objective.termination(state, action, following)).to(alive.dtype)
             if objective.end_cost:
                 reward = torch.add(reward, alive - going, alpha=-weight * objective.end_cost)
@@ -126,6 +128,11 @@ def _unroll(members: Members, start: Tensor, actions: Tensor, objective: Objecti
     sound = torch.isfinite(score) & torch.isfinite(state).all(1)
     score = score.masked_fill(~sound, -torch.inf)
     return Imagined(*(part.view(futures, n, *part.shape[1:]).mean(0) for part in (score, gain, reward, state)))
+
+
+def _while(alive: Float[Tensor, " r"], values: Float[Tensor, "r *k"], ends: bool) -> Float[Tensor, "r *k"]:
+    """Returns the values of the rows that have not ended, finite or not, and zero for the others."""
+    return torch.where(alive.view(-1, *[1] * (values.ndim - 1)) > 0, values, 0.0) if ends else values
 
 
 def _of_its_own(values: Float[Tensor, "m r d"], n: int) -> Float[Tensor, "r d"]:

@@ -10,7 +10,7 @@ They know nothing of models: they hand sequences of actions `(b, n, h, a)` to a 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -28,7 +28,7 @@ class Plan:
     """What a planner found for each of `b` starts, and what the next plan can begin with."""
 
     actions: Float[Tensor, "b h a"]
-    """The best sequence that was evaluated."""
+    """The best sequence that was evaluated; of `mppi`, the mean of all, each by its weight."""
     score: Float[Tensor, " b"]
     """Its score; minus infinity where every sequence diverged."""
     parameters: tuple[Tensor, ...]
@@ -68,7 +68,7 @@ def plan(
     parameters = sequences.start(starts, horizon)
     kept: Tensor | None = None
     if last is not None:
-        parameters = (last.parameters[0], *parameters[1:])  # where it was, as wide as ever
+        parameters = sequences.widened(last.parameters)
         if s.kind == "icem":
             kept = last.elites[:, : int(s.reuse * s.elites)]
     best = Plan(
@@ -89,7 +89,7 @@ def plan(
         if i == s.iterations - 1:
             extra.append(sequences.centre(parameters).unsqueeze(1))
         drawn = torch.cat([drawn, *extra], 1)
-        score = evaluate(drawn).nan_to_num(nan=-torch.inf, posinf=-torch.inf)
+        score = evaluate(drawn).nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
         order = score.topk(min(s.elites, score.shape[1]), 1)
         elites = _take(drawn, order.indices)
         best = _better(best, elites, order.values)
@@ -100,7 +100,7 @@ def plan(
         if s.kind == "icem":
             kept = elites[:, : int(s.reuse * s.elites)]
         best = Plan(best.actions, best.score, parameters, elites)
-    return best
+    return replace(best, actions=sequences.centre(parameters)) if s.kind == "mppi" else best
 
 
 def _take(values: Float[Tensor, "b n h a"], index: Tensor) -> Float[Tensor, "b k h a"]:

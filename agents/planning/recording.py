@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -17,6 +17,16 @@ UNREADABLE = (OSError, ValueError, KeyError, AssertionError)  # what Minari rais
 ALGORITHM = "vime explore"
 SURPRISE, LEAST_NATS = 10.0, 5.0
 """A step is a surprise that told so many times what was predicted, and so many nats more."""
+
+
+class Nats(NamedTuple):
+    """What a step was expected to tell about the model, and what it did tell."""
+
+    predicted: float
+    realised: float
+
+
+UNKNOWN = Nats(float("nan"), float("nan"))
 
 
 @dataclass

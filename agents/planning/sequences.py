@@ -28,6 +28,10 @@ class Sequences(Protocol):
         """Returns the parameters that favour nothing."""
         ...
 
+    def widened(self, parameters: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Returns the parameters where they are, but wide again: a new search begins around an old plan."""
+        ...
+
     def draw(
         self, parameters: tuple[Tensor, ...], n: int, colour: float, generator: torch.Generator
     ) -> Float[Tensor, "b n h a"]:
@@ -118,6 +122,11 @@ class BoxSequences:
         shape = (b, h, self.width)
         return ((self.high + self.low) / 2).expand(shape), ((self.high - self.low) / 2 * self.spread).expand(shape)
 
+    def widened(self, parameters: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Returns the mean with the deviation of the start."""
+        mean, _ = parameters
+        return mean, self.start(*mean.shape[:2])[1]
+
     def draw(
         self, parameters: tuple[Tensor, ...], n: int, colour: float, generator: torch.Generator
     ) -> Float[Tensor, "b n h a"]:
@@ -177,6 +186,12 @@ class ChoiceSequences:
         """Returns the probabilities `(b, h, a)`: equal for all values of an entry."""
         even = torch.cat([torch.full((count,), 1 / count) for count in self.counts])
         return (even.to(self.device).expand(b, h, -1),)
+
+    def widened(self, parameters: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Returns the probabilities, half way back to equal ones."""
+        (probability,) = parameters
+        (even,) = self.start(*probability.shape[:2])
+        return ((probability + even) / 2,)
 
     def draw(
         self, parameters: tuple[Tensor, ...], n: int, colour: float, generator: torch.Generator

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import gymnasium
 import numpy as np
@@ -18,7 +18,7 @@ from agents.planning.objective import Objective, Reward, Termination
 from agents.planning.planners import PlannerSettings
 from agents.tasks import make_environment
 from vime.dynamics import DynamicsModel
-from vime.errors import InvalidSettings
+from vime.errors import InvalidSettings, choose
 
 How = Literal["planner", "sac"]
 Act = Callable[[Float[Tensor, "1 d"]], Any]
@@ -71,6 +71,9 @@ def transfer(
     """
     if episodes < 1 or (steps is not None and steps < 1):
         raise InvalidSettings(f"`episodes` and `steps` must be at least 1; got {episodes} and {steps}.")
+    choose("way to act", how, dict.fromkeys(get_args(How)))
+    if imagined_steps < 1:
+        raise InvalidSettings(f"`imagined_steps` must be at least 1; got {imagined_steps}.")
     if not isinstance(model, DynamicsModel):
         raise InvalidSettings(f"`model` is a world model, as `agents.explore` returns it; got {type(model).__name__}.")
     if isinstance(env, str):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.wrappers import FrameStackObservation
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import NormalActionNoise
@@ -288,6 +289,11 @@ def test_a_bonus_is_paid_for_imagined_steps_too(first: str, plain_bonus: Any) ->
         (lambda: sac(use_sde=True), InvalidSettings, "use_sde"),
         (lambda: dyna(sac(), **TINY), InvalidSettings, "already"),
         (lambda: DQN("MlpPolicy", "FrozenLake-v1", device="cpu"), UnsupportedSpace, "FlattenObservation"),
+        (
+            lambda: DQN("MlpPolicy", FrameStackObservation(gymnasium.make("CartPole-v1"), 2), device="cpu"),
+            UnsupportedSpace,
+            "FlattenObservation",
+        ),
         (
             lambda: sac(optimize_memory_usage=True, replay_buffer_kwargs={"handle_timeout_termination": False}),
             InvalidSettings,

@@ -15,6 +15,7 @@ import vime
 from agents.__main__ import main
 from agents.folder import hold
 from agents.planning import Objective, rewards
+from agents.planning.coverage import shown_task
 from agents.planning.exploration import load
 from agents.planning.recording import read
 from agents.planning.settings import ExploreConfig, ExploreSettings, PlannerSettings
@@ -309,3 +310,71 @@ def test_the_folder_alone_goes_on_and_warnings_are_said_plainly(
     assert json.loads(said.out.splitlines()[-1])["steps"] == 40
     warned = [line for line in said.err.splitlines() if "cannot exceed" in line]
     assert all(line.startswith("vime: ") for line in warned)
+
+
+def test_a_table_knows_that_nothing_comes_after_an_end() -> None:
+    """Chance tries about half of the pairs in as many steps; holes and the goal have four each that cannot be tried."""
+    found = agents.explore(gymnasium.make("FrozenLake-v1", map_name="8x8", is_slippery=False), 600, seed=0)
+    assert int((found.model.visits > 0).sum()) == 4 * (64 - 11)
+
+
+def test_a_great_table_takes_no_time() -> None:
+    found = agents.explore("vime/DeepSea50-v0", 100, seed=0)
+    assert found.figures["states_covered"] > 60
+
+
+@pytest.mark.slow
+def test_where_episodes_end_is_learned_and_shunned() -> None:
+    covered = {
+        model: sum(agents.explore("CartPole-v1", 300, seed=s, model=model).figures["states_covered"] for s in range(2))
+        for model in ("ensemble", "random")
+    }
+    assert covered["ensemble"] > 1.2 * covered["random"]
+
+
+@pytest.mark.parametrize("task", ["vime/PixelMaze-v0", "vime/PixelMountainCar-v0", "vime/DeepSea10-v0"])
+def test_tasks_seen_as_pictures_or_numbers_are_kept_with_theirs(task: str, tmp_path: Path) -> None:
+    agents.explore(task, 3, seed=0, out=tmp_path, model="random")
+    assert (tmp_path / "exploration.gif").exists()
+    assert json.loads((tmp_path / "result.json").read_text())["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda env: gymnasium.wrappers.TimeAwareObservation(env, flatten=False),
+        lambda env: gymnasium.wrappers.RescaleObservation(env, np.float32(-100), np.float32(100)),
+        lambda env: gymnasium.wrappers.TransformObservation(
+            env, lambda o: o[1:], spaces.Box(-0.07, 0.07, (1,), np.float32)
+        ),
+        lambda env: gymnasium.wrappers.FrameStackObservation(env, 2),
+    ],
+    ids=["dictionary", "rescaled", "cut", "stacked"],
+)
+def test_observations_that_a_wrapper_changed_are_mapped_as_they_are(wrap: Any, tmp_path: Path) -> None:
+    found = agents.explore(wrap(gymnasium.make(CAR)), 40, seed=0, out=tmp_path, model="random")
+    assert (tmp_path / "coverage.png").exists()
+    assert found.figures["states_covered"] > 1
+    assert shown_task(wrap(gymnasium.make(CAR))) is None
+    assert shown_task(gymnasium.make(CAR)) == CAR
+    assert shown_task(gymnasium.make("vime/DeepSea10-v0", size=12)) == "vime/DeepSea12-v0"
+
+
+def test_what_cannot_be_transferred_is_said() -> None:
+    found = agents.explore(CAR, 8, seed=0, **QUICK)
+    for wrong, says in (({"how": "plan"}, "way to act"), ({"how": "sac", "imagined_steps": 0}, "imagined_steps")):
+        with pytest.raises((vime.InvalidSettings, vime.UnknownName, TypeError), match=says):
+            agents.transfer(found.model, CAR, lambda s, a, f: a[:, 0], **wrong)
+    for settings in ({"measure": "variance"}, {"optimism": 1.0}):
+        with pytest.raises(vime.InvalidSettings, match="planned in exactly"):
+            agents.explore("FrozenLake-v1", 5, **settings)
+    for model in ("random", "tabular"):
+        with pytest.raises(vime.InvalidSettings, match="take 'ensemble'"):
+            agents.explore("FrozenLake-v1", 5, model=model, objective=Objective())
+
+
+def test_an_exploration_that_is_not_finished_says_which_command_goes_on(tmp_path: Path) -> None:
+    agents.explore(CAR, 8, seed=0, out=tmp_path, **QUICK)
+    (tmp_path / "result.json").unlink()
+    with pytest.raises(vime.CheckpointError, match=r"`vime explore --out .*` goes on"):
+        load(tmp_path)

@@ -1,6 +1,7 @@
 """Futures in a world that is known exactly, step by step by hand."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -37,6 +38,10 @@ def test_nothing_counts_after_an_end(known: Members) -> None:
     objective = Objective(measure=None, reward=right, termination=beyond)
     found = imagine(known, torch.zeros(1, 2), torch.ones(1, 4, 2), objective)
     torch.testing.assert_close(found.reward, torch.tensor([0.1 + 0.2]))  # the step that ends it is paid
+    torch.testing.assert_close(found.state, torch.full((1, 2), 0.2))
+    logarithm = replace(objective, reward=lambda s, a, f: torch.log(0.25 - s[:, 0]))  # no number from 0.3 on
+    told = imagine(known, torch.zeros(1, 2), torch.ones(1, 4, 2), logarithm)
+    torch.testing.assert_close(told.reward, torch.log(torch.tensor([0.25, 0.15])).sum().view(1))
 
 
 def test_an_end_costs_what_it_is_said_to_cost_once(known: Members) -> None:
