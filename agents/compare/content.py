@@ -113,7 +113,7 @@ def _task(
     return {
         "task": task,
         "title": task.removeprefix("vime/"),
-        "steps": max(record.config.steps for runs in mine.values() for record in runs),
+        "steps": max(_steps(record) for runs in mine.values() for record in runs),
         "scale": next((scale for scale in told["tasks"] if scale["task"] == task), None),
         "plane": plane and {"labels": plane.labels, "low": plane.low, "high": plane.high, "bins": plane.bins},
         "maps": pictures,
@@ -134,6 +134,11 @@ def _group(
         "command": row_command([record.config for record in runs]),
         "runs": [_run(record, points) for record in runs],
     }
+
+
+def _steps(record: RunRecord) -> int:
+    """Returns how long a run is, or was: its last rollout is made to its end."""
+    return max(record.config.steps, *(int(record.number(name) or 0) for name in ("step", "steps")))
 
 
 def _run(record: RunRecord, points: int) -> dict[str, Any]:

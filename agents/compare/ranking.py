@@ -47,18 +47,26 @@ def ranking(records: Sequence[RunRecord], scales: Mapping[str, Scale]) -> dict[s
     some task that others have a score on comes last, unranked, with the names of these tasks as `missing`; its figures
     are of the others. `profiles`: which part of the runs lies above each of `thresholds`, with bounds. `by_task`: the
     ranks within each task, with `normalised`, the interquartile mean, and `solved`, the runs that reach the mark.
+
+    Tasks on which all runs ended alike are `tied`, and tell nothing: they are left out over all, where others do. What
+    comes from draws, every bound and the shares of ranks, is None where they have but one run of a task to draw from.
     """
     table = by_contender(records)
     scores = {
         label: {task: scales[task].normalised(final_returns(runs)) for task, runs in tasks.items() if _any(runs)}
         for label, tasks in table.items()
     }
-    tasks = list(dict.fromkeys(task for found in scores.values() for task in found))
+    scored = list(dict.fromkeys(task for found in scores.values() for task in found))
+    tied = [task for task in scored if scales[task].low == scales[task].high]
+    within = scores
+    if len(tied) < len(scored):
+        scores = {label: {t: values for t, values in found.items() if t not in tied} for label, found in scores.items()}
+    tasks = [task for task in scored if task not in tied] or scored
     whole = [label for label, found in scores.items() if found and len(found) == len(tasks)]
     contenders = {label: _figures(label, table, scores, scales, tasks) for label in table}
     for label, figures in _ranks([[scores[label][task] for task in tasks] for label in whole], whole).items():
         contenders[label] |= figures
-    ranked = sorted(whole, key=lambda label: (contenders[label]["rank"], contenders[label]["rank_mean"]))
+    ranked = sorted(whole, key=lambda label: (contenders[label]["rank"], contenders[label]["rank_mean"] or 0))
     thresholds = _thresholds(scores)
     return {
         "tasks": [{"task": task} | scales[task].to_json() for task in scales],
@@ -67,8 +75,14 @@ def ranking(records: Sequence[RunRecord], scales: Mapping[str, Scale]) -> dict[s
             "thresholds": _rounded(thresholds),
             "contenders": [{"label": label} | _profile(list(scores[label].values()), thresholds) for label in ranked],
         },
-        "by_task": {task: _within(task, scores, scales[task].mark) for task in tasks},
+        "tied": tied,
+        "by_task": {task: _within(task, within, scales[task].mark) for task in scored},
     }
+
+
+def _sure(strata: Iterable[Sequence[Any] | np.ndarray]) -> bool:
+    """Whether draws from these runs can differ: every stratum has two of them at least."""
+    return all(len(runs) > 1 for runs in strata)
 
 
 def _any(runs: Iterable[RunRecord]) -> bool:
@@ -102,22 +116,24 @@ def _figures(
     strata = list(mine.values())
     pooled = np.concatenate(strata)
     draws = np.concatenate(statistics.resample(strata, rng=rng()), axis=1)
-    row |= _bounded("iqm", statistics.iqm(pooled), statistics.iqm_of_rows(draws))
-    row |= _bounded("optimality_gap", statistics.optimality_gap(pooled), statistics.optimality_gap(draws))
+    sure = _sure(strata)
+    row |= _bounded("iqm", statistics.iqm(pooled), statistics.iqm_of_rows(draws), sure)
+    row |= _bounded("optimality_gap", statistics.optimality_gap(pooled), statistics.optimality_gap(draws), sure)
     areas = [
         scales[task].normalised(np.array([record.area for record in runs if record.scored and record.area is not None]))
         for task, runs in table[label].items()
+        if task in mine
     ]
     areas = [values for values in areas if len(values)]
     if areas:
         drawn = np.concatenate(statistics.resample(areas, rng=rng()), axis=1)
-        row |= _bounded("auc", statistics.iqm(np.concatenate(areas)), statistics.iqm_of_rows(drawn))
+        row |= _bounded("auc", statistics.iqm(np.concatenate(areas)), statistics.iqm_of_rows(drawn), _sure(areas))
     marks = {task: scale.mark for task in mine if (scale := scales[task]).mark is not None}
     reached = [mine[task] >= mark for task, mark in marks.items()]
     row |= {"solved_tasks": sum(bool(runs.mean() >= 0.5) for runs in reached), "marked_tasks": len(marks)}
     if reached:
         drawn = np.concatenate(statistics.resample(reached, rng=rng()), axis=1)
-        row |= _bounded("solved_runs", np.concatenate(reached).mean(), drawn.mean(axis=1))
+        row |= _bounded("solved_runs", np.concatenate(reached).mean(), drawn.mean(axis=1), _sure(reached))
     return row
 
 
@@ -134,13 +150,16 @@ def _against(
         mine = [scores[task] for task in shared]
         theirs = [scales[task].normalised(final_returns(control[task])) for task in shared]
         row["improvement"] = statistics.probability_of_improvement(mine, theirs)
-        row["improvement_low"], row["improvement_high"] = statistics.improvement_interval(mine, theirs, rng=rng())
+        if _sure([*mine, *theirs]):
+            row["improvement_low"], row["improvement_high"] = statistics.improvement_interval(mine, theirs, rng=rng())
     paired = [[scales[task].normalised(side) for side in pairs(runs[task], control[task])] for task in shared]
     paired = [both for both in paired if len(both[0])]
     if paired:
         left, right = zip(*paired, strict=True)
-        found = statistics.paired_difference(left, right, rng=rng())
-        row |= dict(zip(("difference", "difference_low", "difference_high"), found, strict=True))
+        value, low, high = statistics.paired_difference(left, right, rng=rng())
+        row["difference"] = value
+        if _sure(left):
+            row |= {"difference_low": low, "difference_high": high}
     return row
 
 
@@ -158,19 +177,23 @@ def _ranks(scores: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> dict
     task_ranks, low_high = statistics.mean_ranks(in_tasks).mean(axis=0), statistics.mean_ranks(drawn).mean(axis=0)
     lows, highs = statistics.bounds(low_high)
     places = np.arange(1, len(names) + 1)
+    sure = _sure(runs for strata in scores for runs in strata)
     found = {}
     for i, label in enumerate(names):
         low, high = statistics.rank_bounds(distribution[i])
-        found[label] = {
-            "rank": 1 + int((middles > middles[i]).sum()),
+        drawn_figures = {
             "rank_mean": float(distribution[i] @ places),
             "rank_low": low,
             "rank_high": high,
             "best_probability": float(distribution[i, 0]),
             "rank_distribution": _rounded(distribution[i]),
-            "task_rank": float(task_ranks[i]),
             "task_rank_low": float(lows[i]),
             "task_rank_high": float(highs[i]),
+        }
+        found[label] = {
+            "rank": 1 + int((middles > middles[i]).sum()),
+            "task_rank": float(task_ranks[i]),
+            **(drawn_figures if sure else dict.fromkeys(drawn_figures)),
         }
     return found
 
@@ -210,16 +233,21 @@ def _thresholds(scores: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
     return np.linspace(pooled.min(), pooled.max(), PROFILE_POINTS)
 
 
-def _profile(strata: Sequence[np.ndarray], thresholds: np.ndarray) -> dict[str, list[float]]:
+def _profile(strata: Sequence[np.ndarray], thresholds: np.ndarray) -> dict[str, list[float] | None]:
     drawn = np.concatenate(statistics.resample(strata, rng=rng(), repetitions=PROFILE_REPETITIONS), axis=1)
     low, high = statistics.bounds(statistics.profile(drawn, thresholds).T)
     share = statistics.profile(np.concatenate(strata), thresholds)
-    return {"share": _rounded(share), "low": _rounded(low), "high": _rounded(high)}
+    sure = _sure(strata)
+    return {"share": _rounded(share), "low": _rounded(low) if sure else None, "high": _rounded(high) if sure else None}
 
 
-def _bounded(name: str, value: Any, draws: np.ndarray) -> dict[str, float]:
+def _bounded(name: str, value: Any, draws: np.ndarray, sure: bool) -> dict[str, float | None]:
     low, high = statistics.bounds(draws)
-    return {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
+    return {
+        name: float(value),
+        f"{name}_low": float(low) if sure else None,
+        f"{name}_high": float(high) if sure else None,
+    }
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -92,6 +92,7 @@ def _row(runs: list[RunRecord], control: list[RunRecord]) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(("iqm", "low", "high"))
     if len(scores):
         row["iqm"] = statistics.iqm(scores)
+    if len(scores) > 1:  # or draws have nothing to differ in
         row["low"], row["high"] = statistics.iqm_interval([scores], rng=rng())
     row["seeds"] = len(scores)
     row["failed"] = sum(record.status == "failed" for record in runs)
@@ -101,11 +102,13 @@ def _row(runs: list[RunRecord], control: list[RunRecord]) -> dict[str, Any]:
     row |= dict.fromkeys(("probability_of_improvement", "improvement_low", "improvement_high"))
     if len(scores) and len(theirs):
         row["probability_of_improvement"] = statistics.probability_of_improvement([scores], [theirs])
+    if min(len(scores), len(theirs)) > 1:
         bounds = statistics.improvement_interval([scores], [theirs], rng=rng())
         row["improvement_low"], row["improvement_high"] = bounds
     names = ("difference", "difference_low", "difference_high")
     mine, same = pairs(runs, control)
     found = statistics.paired_difference([mine], [same], rng=rng()) if len(mine) else (None, None, None)
+    found = found if len(mine) > 1 else (found[0], None, None)
     row |= dict(zip(names, found, strict=True)) | {"pairs": len(mine)}
     median = statistics.median_first_reward(first)
     row["first_reward_median"] = median if math.isfinite(median) else None

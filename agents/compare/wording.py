@@ -73,10 +73,10 @@ def cells(row: Row) -> dict[str, str]:
         "rank": ranks(row),
         "bonus": label(row),
         "iqm": score(row["iqm"]),
-        "interval": f"{score(row['low'])} to {score(row['high'])}" if row["seeds"] > 1 else "-",
+        "interval": "-" if row["low"] is None else f"{score(row['low'])} to {score(row['high'])}",
         "auc": score(row["auc"]),
-        "improvement": bounded(row, "probability_of_improvement", "improvement", ".2f", row["seeds"] > 1),
-        "difference": bounded(row, "difference", "difference", "+,.3g", row["pairs"] > 1),
+        "improvement": bounded(row, "probability_of_improvement", "improvement", ".2f"),
+        "difference": bounded(row, "difference", "difference", "+,.3g"),
         "found": f"{row['found']} of {row['finished']}" if row["finished"] else "-",
         "first": "never" if row["finished"] and row["first_reward_median"] is None else first,
         "cpu": _number(row["cpu_seconds"], ".0f"),
@@ -90,14 +90,14 @@ def ranks(row: Row) -> str:
     """Returns a rank with its 95 % interval as text."""
     if row.get("rank") is None:
         return "-"
-    apart = row["rank_low"] != row["rank_high"] or row["rank_low"] != row["rank"]
+    apart = row["rank_low"] is not None and not row["rank_low"] == row["rank_high"] == row["rank"]
     return f"{row['rank']} ({row['rank_low']} to {row['rank_high']})" if apart else f"{row['rank']}"
 
 
-def bounded(row: Row, name: str, stem: str, form: str, with_bounds: bool) -> str:
-    """Returns the figure `name` with the bounds `STEM_low` and `STEM_high` as text."""
+def bounded(row: Row, name: str, stem: str, form: str) -> str:
+    """Returns the figure `name` with the bounds `STEM_low` and `STEM_high`, where there are any, as text."""
     text = _number(row[name], form)
-    if row[name] is None or not with_bounds:
+    if row[f"{stem}_low"] is None:
         return text
     return f"{text} ({row[f'{stem}_low']:{form}} to {row[f'{stem}_high']:{form}})"
 
@@ -132,7 +132,7 @@ def table(rows: Sequence[Row], told: Mapping[str, Any] | None = None) -> Group:
         lines = [
             ([overall(row)[name] for name in OVERALL_HEADERS], row["bonus"] == CONTROL) for row in told["contenders"]
         ]
-        tables.append(_table(f"All {len(tasks)} tasks, by normalised score", OVERALL_HEADERS, lines))
+        tables.append(_table(f"{which_tasks(told, len(tasks))}, by normalised score", OVERALL_HEADERS, lines))
     return Group(*tables)
 
 
@@ -147,7 +147,7 @@ def _table(title: str, headers: Mapping[str, str], lines: Sequence[tuple[list[st
 
 def overall(row: Row) -> dict[str, str]:
     """Returns what the ranking says of a contender as text, one entry for every column of `OVERALL_HEADERS`."""
-    interval = f"{score(row['iqm_low'])} to {score(row['iqm_high'])}" if row["runs"] > row["tasks"] else "-"
+    interval = "-" if row["iqm_low"] is None else f"{score(row['iqm_low'])} to {score(row['iqm_high'])}"
     solved = f"{row['solved_tasks']} of {row['marked_tasks']}" if row["marked_tasks"] else "-"
     return {
         "rank": ranks(row),
@@ -195,22 +195,40 @@ def gaps(records: Sequence[RunRecord]) -> list[str]:
 def _overall_verdict(told: Mapping[str, Any], tasks: int) -> str:
     """Returns the sentences on all tasks together."""
     ranked = [row for row in told["contenders"] if row["rank"] is not None]
-    scored = len(told["by_task"])
-    which = f"All {tasks} tasks" if scored == tasks else f"{scored} of {tasks} tasks, for the others have no score yet"
     if len(ranked) < 2:
         return f"All {tasks} tasks: no two contenders have scores on the same tasks yet."
-    best = [
-        f"{label(row)} {score(row['iqm'])} ({score(row['iqm_low'])} to {score(row['iqm_high'])}), rank {ranks(row)}, "
-        f"best in {100 * row['best_probability']:.0f} % of the draws"
-        for row in ranked[:TOLD]
-    ]
-    text = f"{which}, by interquartile mean of the normalised scores: {'; '.join(best)}"
+    best = [_standing(row) for row in ranked[:TOLD]]
+    text = f"{which_tasks(told, tasks)}, by interquartile mean of the normalised scores: {'; '.join(best)}"
     control = next((row for row in ranked[TOLD:] if row["label"] == CONTROL), None)
     if control is not None:
         text += f"; the control {score(control['iqm'])}, rank {ranks(control)} of {len(ranked)}"
     unranked = [label(row) for row in told["contenders"] if row["rank"] is None]
     text += f". Without a score on each of these tasks, and so not ranked: {', '.join(unranked)}." if unranked else "."
+    if told["tied"] and len(told["tied"]) < len(told["by_task"]):
+        text += f" Left out, for all runs ended alike there: {', '.join(told['tied'])}."
+    seeds = min(row["runs"] // row["tasks"] for row in ranked)
+    if seeds < FEW_SEEDS:
+        text += f" With as few as {seeds} seed{'s' if seeds > 1 else ''} this is a hint, not evidence."
     return text
+
+
+def which_tasks(told: Mapping[str, Any], tasks: int) -> str:
+    """Returns which of so many tasks are taken together, in words that begin a sentence."""
+    scored = len(told["by_task"])
+    return f"All {tasks} tasks" if scored == tasks else f"{scored} of {tasks} tasks (the others have no score yet)"
+
+
+def _standing(row: Row) -> str:
+    """Returns where a contender stands over all tasks, as part of a sentence."""
+    text = f"{label(row)} {score(row['iqm'])}"
+    if row["iqm_low"] is not None:
+        text += f" ({score(row['iqm_low'])} to {score(row['iqm_high'])})"
+    text += f", rank {ranks(row)}"
+    return (
+        text
+        if row["best_probability"] is None
+        else f"{text}, best in {100 * row['best_probability']:.0f} % of the draws"
+    )
 
 
 def _verdict(task: str, rows: Sequence[Row]) -> str:

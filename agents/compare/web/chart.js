@@ -116,7 +116,9 @@ function lineChart(host, spec) {
   host.replaceChildren();
   const shown = spec.series.filter((line) => line.shown && line.x.length);
   if (!shown.length) {
-    host.append(h("p", { class: "empty" }, spec.empty || "Nothing to show: all that has such a curve is switched off."));
+    const there = spec.series.some((line) => line.x.length);
+    const why = there ? "Nothing to show: all that has such a curve is switched off." : "No run has such a curve yet.";
+    host.append(h("p", { class: "empty" }, spec.empty || why));
     return;
   }
   const width = Math.max(260, host.clientWidth),
@@ -154,7 +156,7 @@ function lineChart(host, spec) {
     tabindex: 0,
     "aria-label": `${spec.title}. ${shown.length} lines. Left and right keys read values, up and down choose a line.`,
   });
-  svg.append(s("clipPath", { id }, s("rect", { x: room.left, y: room.top - 6, width: end - room.left, height: foot - room.top + 8 })));
+  svg.append(s("clipPath", { id }, s("rect", { x: room.left, y: room.top - 6, width: end - room.left + 5, height: foot - room.top + 8 })));
   for (const tick of y.ticks((foot - room.top) / 46)) {
     svg.append(
       s("line", { class: "grid", x1: room.left, x2: end, y1: y.at(tick), y2: y.at(tick) }),

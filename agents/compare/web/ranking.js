@@ -45,7 +45,8 @@ function ranking(app) {
     { over, rows } = rankRows(app),
     scored = rows.filter((row) => known(row.iqm));
   const several = data.tasks.length > 1,
-    all = over === "all";
+    all = over === "all",
+    ranked = Object.keys(data.ranking.by_task).length;
   const picker =
     several &&
     h(
@@ -62,7 +63,7 @@ function ranking(app) {
             app.render();
           },
         },
-        h("option", { value: "all", selected: all }, `all ${data.tasks.length} tasks`),
+        h("option", { value: "all", selected: all }, `${ranked === data.tasks.length ? "all" : ranked + " of"} ${data.tasks.length} tasks`),
         ...data.tasks.map((task) => h("option", { value: task.task, selected: over === task.task }, task.title)),
       ),
     );
@@ -90,7 +91,7 @@ function ranking(app) {
         "td",
         { class: "num rank" },
         row.rank === null ? "-" : row.rank,
-        h("small", { class: "wide-only" }, row.rank === null ? "" : ` ${row.rank_low}–${row.rank_high}`),
+        h("small", { class: "wide-only" }, known(row.rank_low) ? ` ${row.rank_low}–${row.rank_high}` : ""),
       ),
       h(
         "th",
@@ -160,7 +161,7 @@ function ranking(app) {
       h("tbody", {}, ...body),
     ),
     note(
-      `Dot: interquartile mean (IQM) of the final returns${all ? ", normalised task by task" : ""}; bar: its 95 % interval from ${whole(data.repetitions)} bootstrap draws${all ? ", runs resampled within each task" : ""}; line: the control. Rank: with its 95 % interval over the same draws; best: how often first. Beats none: how probably a random run ends above a random run of the control, ties half.`,
+      `Dot: interquartile mean (IQM) of the final returns${all ? ", normalised task by task" : ""}; bar: its 95 % interval from ${whole(data.repetitions)} bootstrap draws${all ? ", runs resampled within each task" : ""}; line: the control. Rank: with its 95 % interval over the same draws; best: how often first. Beats none: how probably a random run ends above a random run of the control, ties half. With one seed there is nothing to draw from.`,
     ),
     all &&
       fold("scales", "What counts as 0 and as 1, and as solved", () =>

@@ -10,6 +10,7 @@ from agents.compare.ranking import ranking, with_ranks
 from agents.compare.records import RunRecord
 from agents.compare.scales import Scale, scales
 from agents.compare.scores import summarise
+from agents.compare.wording import headline
 from agents.config import RunConfig
 
 UNIT = {task: Scale(low=0.0, high=1.0, solved=0.5) for task in ("A-v0", "B-v0")}
@@ -165,3 +166,30 @@ def test_a_task_of_a_suite_is_measured_by_its_reference() -> None:
     assert (scale.low, scale.high, scale.solved) == (-0.004, 0.99, 0.5)
     found = told(records, scales(records))["none"]
     assert (found["solved_tasks"], found["marked_tasks"], found["solved_runs"]) == (1, 1, 0.5)
+
+
+def test_one_run_of_a_task_leaves_nothing_to_draw_from() -> None:
+    table = {("A-v0", "none"): [0.1], ("A-v0", "rnd"): [0.6], ("B-v0", "none"): [0.1, 0.2], ("B-v0", "rnd"): [0.3, 0.4]}
+    found = told(runs(table))
+    assert [found[label]["rank"] for label in found] == [1, 2]
+    for figures in found.values():
+        assert figures["best_probability"] is figures["rank_low"] is figures["iqm_low"] is None
+        assert figures["improvement_low"] is figures["difference_low"] is None
+    assert found["rnd"]["improvement"] == 1.0
+    both = ranking(runs(table), UNIT)
+    assert both["by_task"]["A-v0"]["rnd"]["rank_low"] is None
+    assert both["by_task"]["B-v0"]["rnd"]["rank_low"] == 1
+    assert both["profiles"]["contenders"][0]["low"] is None
+
+
+def test_a_task_on_which_all_ended_alike_does_not_count_over_all() -> None:
+    table = {(f"{task}-v0", bonus): [score] * 3 for task, bonus, score in
+             (("A", "none", 0.2), ("A", "rnd", 0.8), ("B", "none", 1.0), ("B", "rnd", 1.0))}  # fmt: skip
+    records = runs(table)
+    found = ranking(records, scales(records))
+    assert found["tied"] == ["B-v0"]
+    first, last = found["contenders"]
+    assert (first["label"], first["iqm"], last["iqm"]) == ("rnd", 1.0, 0.0)
+    assert (first["tasks"], first["missing"]) == (1, [])
+    assert set(found["by_task"]) == {"A-v0", "B-v0"}
+    assert headline(summarise(records), found)[0].count("Left out, for all runs ended alike there: B-v0.") == 1
