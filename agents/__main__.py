@@ -124,8 +124,9 @@ def _behind(error: BaseException) -> Iterator[Exception]:
 
 def _table(words: list[str]) -> dict[str, Callable[..., None]]:
     unnamed = words[:1] if not names_one_of(words, "--task", "--help", "-h") else []  # no task: it goes on
-    run = standing(words, RunConfig) if unnamed == ["train"] else None
-    exploration = standing(words, ExploreConfig) if unnamed == ["explore"] else None
+    advice = "name a `--task` (`vime list`)."
+    run = standing(words, RunConfig, advice) if unnamed == ["train"] else None
+    exploration = standing(words, ExploreConfig, advice) if unnamed == ["explore"] else None
     return {
         "train": commands.train_from(run or RunConfig(task=tyro.MISSING)),
         "evaluate": commands.evaluate,
@@ -147,6 +148,8 @@ def main(words: Sequence[str] | None = None) -> int:
     after Ctrl-C, 141 where nobody reads standard output any more.
     """
     words = list(sys.argv[1:] if words is None else words)
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # tasks and rewards of the user's own, as `python -m` finds them
     usual = warnings.showwarning
     warnings.showwarning = functools.partial(_warn, usual)
     try:

@@ -1,6 +1,7 @@
 """`attach` makes any Stable-Baselines3 model curious. Importing this module does not import torch."""
 
 import random
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -73,7 +74,7 @@ def attach(
     from agents.vecenv import Recording, Tape, raw_level, record
     from agents.weight import make_weight
     from vime import InvalidSettings
-    from vime.wrappers import LEARN_EVERY
+    from vime.wrappers import LEARN_EVERY, CuriousEnv
 
     learn_every = LEARN_EVERY if learn_every is None else learn_every
     if isinstance(learn_every, bool) or not isinstance(learn_every, int) or learn_every < 1:
@@ -97,11 +98,15 @@ def attach(
             "fresh or loaded model."
         )
 
+    if any(model.env.env_is_wrapped(CuriousEnv)):
+        warnings.warn(
+            "The environment of this model pays a bonus already (`vime.wrap`), which counts as the task's reward here. "
+            'Use one of the two; several bonuses at once are a mixture, as "rnd+e3b".',
+            stacklevel=2,
+        )
     tape = Tape(place.observation_space, place.action_space, place.num_envs)
     second = _second_stream(model, streams)
     scaled = _scaled(bonus, tape, scale, scaling, {"seed": model.seed or 0} | settings, bool(settings))
-    if scaled.scale < 0:
-        raise InvalidSettings(f"`scale` must not be negative, or the bonus repels; got {scaled.scale}.")
     if model._last_obs is not None:  # the model is running: its next action answers this
         last = model._last_obs if normaliser is None else getattr(normaliser, "old_obs", None)
         if last is not None:

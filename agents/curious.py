@@ -95,6 +95,7 @@ class Curiosity:
             "tape": self.tape.state_dict(),
             "pending": [{f.name: getattr(batch, f.name) for f in fields(batch)} for batch in self._pending],
             "metrics": dict(self.metrics),
+            "rule": type(self.rule).__name__,
             "weight": self.rule.state_dict(),
             "streams": None if self.streams is None else self.streams.state_dict(),
         }
@@ -105,13 +106,18 @@ class Curiosity:
         Raises:
             CheckpointError: it belongs to another bonus, to other spaces or to another number of copies.
         """
+        mine, theirs = type(self.rule).__name__, state.get("rule", "an earlier version")
+        if theirs != mine:
+            raise CheckpointError(
+                f"This is a saved state of the weight {theirs}, and here it is {mine}: take the same."
+            )
         try:
             self.bonus.load_state_dict(state["bonus"])
             self.tape.load_state_dict(state["tape"])
             self._pending = [Transitions(**batch) for batch in state["pending"]]
             self.metrics = dict(state["metrics"])
-            self.rule.load_state_dict(state.get("weight", {}))
-            streams = state.get("streams")
+            self.rule.load_state_dict(state["weight"])
+            streams = state["streams"]
             if (streams is None) != (self.streams is None):
                 raise ValueError("one of the two has a second stream and the other has none")
             if self.streams is not None and streams is not None:

@@ -79,7 +79,7 @@ def _check_model(settings: EncoderSettings) -> None:
     if settings.model == "inverse":
         _inverse(settings)
         return
-    known = [*ENCODERS, *coders()]
+    known = {*ENCODERS, *coders()}
     if settings.model not in known:
         raise UnknownName(
             f"No encoder is named {settings.model!r}. {nearest(settings.model, known)} A folder of a trained model is "

@@ -239,7 +239,8 @@ class RunFolder:
                 write_json(path, self.config.to_json())
             elif names:
                 old, new = stored.to_json(), self.config.to_json()
-                which = ", ".join(f"`{name}` is {old[name]!r} there and {new[name]!r} here" for name in names)
+                said = lambda value: "not given" if value is None else repr(value)  # noqa: E731
+                which = ", ".join(f"`{name}` is {said(old[name])} there and {said(new[name])} here" for name in names)
                 advice = "Choose another folder, or delete this one."
                 if names == ["steps"]:
                     advice = "A run keeps the length that it began with: choose another folder for a run of another."

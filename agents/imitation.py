@@ -1,7 +1,6 @@
 """Learning from an expert's steps and no reward: a discriminator of a GAN says how much like the expert's each step is.
 
-expert = demonstrations(env, policy, steps=2000)
-model = attach(PPO("MlpPolicy", venv), Imitation(venv.observation_space, venv.action_space, expert))
+`docs/bonuses.md` has an example.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """Skills without a task: behaviours that are told apart by the states that they reach.
 
-env = make_vec_env(lambda: WithSkill(gymnasium.make("Pendulum-v1"), skills=8, paid=False), n_envs=8)
-model = attach(PPO("MlpPolicy", env), SkillReward(env.observation_space, skills=8))
+`docs/bonuses.md` has an example.
 """
 
 import math

@@ -135,7 +135,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
         "sparse-control": _suite(
             "the sparse control tasks of the VIME paper, and the weak cart-pole", _CAR, _POLE, _WEAK, _RUNNER
         ),
-        "deep-sea": _suite("bsuite's deep sea, where one dive in 2**size pays, of five sizes", *_SEAS),
+        "deep-sea": _suite("bsuite's deep sea of sizes 10 to 50, where one random dive in 2^size pays", *_SEAS),
         "point-maze": _suite("a ball in three mazes, paid at the far end alone", *_MAZES),
         "minigrid": _suite(
             "rooms, doors and keys seen through a window of 7x7 cells, paid at the goal alone", *_ROOMS, *_LOCKS

@@ -129,7 +129,7 @@ class NoisyTV(gym.Wrapper[np.ndarray, Any, np.ndarray, Any], gym.utils.RecordCon
 
 
 def with_noisy_tv(task: str, *, entries: int = 1, std: float = 1.0, **settings: Any) -> NoisyTV:
-    """Returns a task with a `NoisyTV`: one action more switches it, and while it is on it shows `entries` of noise.
+    """A task with a `NoisyTV`: one action more switches it, and while it is on it shows `entries` of noise.
 
     Args:
         task: the id of the quiet one.

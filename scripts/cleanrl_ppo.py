@@ -148,7 +148,7 @@ def train(args: Args) -> tuple[Agent, list[tuple[int, float]]]:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args)
+    args = tyro.cli(Args, config=(tyro.conf.HelptextFromCommentsOff,))
     done = train(args)[1]
     late = [total for step, total in done if step > 0.9 * args.steps]
     score = f"{np.mean(late):.2f} a late episode" if late else "no episode ended in the last tenth of the steps"

@@ -182,13 +182,15 @@ class ScaledBonus:
 
     @property
     def scale(self) -> float:
-        """Weight of the bonus in the reward; one below zero repels."""
+        """Weight of the bonus in the reward."""
         return self._scale
 
     @scale.setter
     def scale(self, scale: float | int) -> None:
         if not _is_finite(scale):
             raise InvalidSettings(f"`scale` must be a finite number; got {scale!r}.")
+        if scale < 0:
+            raise InvalidSettings(f"`scale` must not be negative, or the bonus repels; got {scale}.")
         self._scale = float(scale)
 
     def raw(self, batch: Transitions) -> Float[Tensor, "t b"]:
@@ -239,8 +241,9 @@ class ScaledBonus:
         return torch.log1p(raw.clamp_min(0)) if self.scaling.squash else raw
 
     def state_dict(self) -> dict[str, Any]:
-        """The bonus and its yardstick."""
-        return {"bonus": self.bonus.state_dict(), "yardstick": self.yardstick.state_dict()}
+        """The bonus, of which kind it is, and its yardstick."""
+        kind = type(self.bonus).__name__
+        return {"kind": kind, "bonus": self.bonus.state_dict(), "yardstick": self.yardstick.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit.
@@ -248,11 +251,17 @@ class ScaledBonus:
         Raises:
             CheckpointError: the state belongs to another bonus, or to one of another shape.
         """
+        mine, theirs = type(self.bonus).__name__, state.get("kind", "an earlier version")
+        if theirs != mine:
+            raise CheckpointError(
+                f"This is a saved state of {theirs}, and the bonus here is {mine}: take the same bonus."
+            )
         try:
             self.bonus.load_state_dict(state["bonus"])
             self.yardstick.load_state_dict(state["yardstick"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split())[:200]
             raise CheckpointError(
-                f"This saved state does not fit the bonus {type(self.bonus).__name__}: {error}"
+                f"This saved state does not fit the bonus {mine}, of other spaces or settings: {why}"
             ) from error
         self._asked = None

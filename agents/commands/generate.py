@@ -10,7 +10,7 @@ import tyro
 from tyro.conf import Positional, Suppress, arg
 
 from agents.commands.printing import print_json, print_line
-from agents.commands.standing import standing
+from agents.commands.standing import names_one_of, standing
 from agents.generate.config import ModelRun
 
 
@@ -24,7 +24,8 @@ def generate() -> None:
 def commands(words: Sequence[str]) -> dict[str, Callable[..., None]]:
     """Returns the commands under `vime generate`, given the words after it."""
     unnamed = words[:1] == ["train"] and words[1:2] != [] and words[1].startswith("--")  # no model: it goes on
-    found = standing(words, ModelRun) if unnamed else None
+    unnamed = unnamed and not names_one_of(words, "--help", "-h")
+    found = standing(words, ModelRun, "name a model (`vime generate list`).") if unnamed else None
     return {"list": show_models, "train": train_from(found), "sample": sample, "evaluate": evaluate}
 
 

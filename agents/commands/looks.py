@@ -56,6 +56,8 @@ def bench(
     if json:
         print_json(figures)
         return
+    if what == "envs":
+        print("Steps per second of processor time, 4,096 copies at once where a task has them:")
     width = max(map(len, figures))
     for name, value in figures.items():
         shown = "  ".join(f"{key} {_number(part)}" for key, part in value.items()) if isinstance(value, dict) else value
@@ -63,7 +65,9 @@ def bench(
 
 
 def _number(value: Any) -> str:
-    return f"{value:,.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
 
 
 def _measure(what: str, peer: str | None = None) -> dict[str, Any]:

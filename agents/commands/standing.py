@@ -11,18 +11,26 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound="Readable")
 
 
-def standing(words: Sequence[str], kind: type[C]) -> C | None:
-    """Returns the configuration in the folder of `--out`; None where none is named, or there is none in it.
+def standing(words: Sequence[str], kind: type[C], advice: str) -> C | None:
+    """Returns the configuration in the folder of `--out`; None where no folder is named.
+
+    Args:
+        words: of the command line, in which nothing says what a new run would be.
+        kind: of the configuration.
+        advice: what to do where the folder holds none.
 
     Raises:
-        CheckpointError: it is not one of that kind.
+        CheckpointError: there is none, or it is not one of that kind.
     """
     outs = [after for word, after in itertools.pairwise(words) if word == "--out"]
     outs += [word.partition("=")[2] for word in words if word.startswith("--out=")]
-    if not outs or not (Path(outs[-1]) / "config.json").is_file():
+    if not outs:
         return None
     from agents.folder import read_config
+    from vime.errors import CheckpointError
 
+    if not (Path(outs[-1]) / "config.json").is_file():
+        raise CheckpointError(f"{outs[-1]} holds nothing to go on with: {advice}")
     return read_config(Path(outs[-1]), kind)
 
 

@@ -81,7 +81,8 @@ class Display:
         lines = [Text(self._summary(states))]
         if len(shown) < len(groups):
             lines.insert(0, Text(f"and {len(groups) - len(shown)} rows more, of runs that wait or have ended", "dim"))
-        lines += [Text(f"failed: {_name(state)}: {state.message}", style="red") for state in failed[:5]]
+        called = _names(states)
+        lines += [Text(f"failed: {called[state.folder]}: {state.message}", style="red") for state in failed[:5]]
         if not any(state.step for state in states):
             lines.append(Text("loading the libraries, once for all runs ...", style="bright_black"))
         return Group(table, *lines)
@@ -96,14 +97,15 @@ class Display:
         return {key: runs for key, runs in groups.items() if key in kept}
 
     def _tell(self, states: Sequence[RunState]) -> None:
-        done = 0
+        done, called = 0, _names(states)
         for state in states:
             done += state.status in ("finished", "failed")
             if self._told.get(state.folder) != state.status:
                 if state.status == "finished":
-                    self._line(f"{_name(state)}: {'was finished' if state.started is None else _ending(state)}")
+                    ending = "was finished" if state.started is None else _ending(state)
+                    self._line(f"{called[state.folder]}: {ending}")
                 elif state.status == "failed":
-                    self._line(f"{_name(state)}: failed: {state.message} (see {state.folder})")
+                    self._line(f"{called[state.folder]}: failed: {state.message} (see {state.folder})")
                 self._told[state.folder] = state.status
         if time.monotonic() - self._last_line > PLAIN_SECONDS and done < len(states):
             self._line(self._summary(states))
@@ -156,8 +158,14 @@ def _bars(runs: Sequence[RunState], room: int) -> Text:
     return text
 
 
-def _name(state: RunState) -> str:
-    return f"{state.config.task} {state.config.bonus} seed {state.config.seed}"
+def _names(states: Sequence[RunState]) -> dict[Path, str]:
+    """Returns what every run is called, by its folder."""
+    names = labels((state.config.task, state.config.algorithm, state.config.bonus) for state in states)
+    return {
+        state.folder: f"{config.task} {names[config.task, config.algorithm, config.bonus]} seed {config.seed}"
+        for state in states
+        if (config := state.config)
+    }
 
 
 def _ending(state: RunState) -> str:

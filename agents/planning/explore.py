@@ -180,8 +180,11 @@ class _Run:
 
     def _claim(self, out: Path) -> None:
         """Takes the folder, and goes on from what is in it."""
-        out.mkdir(parents=True, exist_ok=True)
-        self._lock = hold(out)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            self._lock = hold(out)
+        except OSError as error:
+            raise RunConflict(f"{out} cannot be made a folder: {error.strerror or error}.") from error
         try:
             self._take_over(out)
         except BaseException:
@@ -198,9 +201,9 @@ class _Run:
             there = ExploreConfig.from_json(found).to_json()
             differs = sorted(key for key in mine if key != "steps" and there[key] != mine[key])
             if differs:
+                which = ", ".join(f"`{key}` is {there[key]!r} there and {mine[key]!r} here" for key in differs)
                 raise RunConflict(
-                    f"{out} holds another exploration, whose {' and '.join(differs)} differ. Choose another folder, or "
-                    "delete it."
+                    f"{out} holds another exploration: {which}. Choose another folder, or delete this one."
                 )
             mine["steps"] = max(mine["steps"], there["steps"])  # what was explored stays, however few are asked for now
         elif [file for file in out.iterdir() if file.name != ".lock" and not file.match(TEMPORARY)]:

@@ -121,8 +121,9 @@ class ExploreConfig:
     """Model, planner and schedule."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InvalidSettings(f"`steps` must be at least 1; got {self.steps}.")
+        for name, least in (("steps", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InvalidSettings(f"`{name}` must be at least {least}; got {getattr(self, name)}.")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ExploreConfig":

@@ -89,7 +89,7 @@ def test_an_empty_folder_is_said(command: str, tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     "words",
     [
-        "", "trian", "train --out x", "train --task A --out x --bonus-settings n", "train --task A --out x --steps 1.5",
+        "", "trian", "train", "train --task A --out x --bonus-settings n", "train --task A --out x --steps 1.5",
         "train --task A --out x --steps 1e999", "train --task A --out x --streams 3",
     ],
 )  # fmt: skip
@@ -98,6 +98,14 @@ def test_words_that_make_no_command_are_refused(words: str, capsys: pytest.Captu
         main(words.split())
     assert stop.value.code == 2
     assert "vime" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["train", "train --bonus rnd", "explore", "generate train"])
+def test_a_folder_with_nothing_in_it_is_not_gone_on_with(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words.split(), "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path} holds nothing to go on with: name a " in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,13 +8,14 @@ import torch
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+import vime
 from agents import attach, curiosity
 from agents.config import WEIGHTS as NAMES
 from agents.config import RunConfig
 from agents.train import train
 from agents.weight import WEIGHTS, Fading, Fixed, Tuned, make_weight, spread
 from tests.agents.runs import assert_same_run, small
-from vime import InvalidSettings, UnknownName, VimeError
+from vime import CheckpointError, InvalidSettings, UnknownName, VimeError
 
 SHORT = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "policy_kwargs": {"net_arch": [4]}, "seed": 1}
 
@@ -175,6 +176,19 @@ def test_unknown_weights_are_refused(walk: Any) -> None:
         RunConfig(task="CartPole-v1", weight="adaptive").check()  # type: ignore[arg-type]
     with pytest.raises(InvalidSettings, match="`scale` must not be negative"):
         attach(model, "counts", scale=-1.0)
+
+
+def test_a_state_of_another_weight_is_refused(walk: Any) -> None:
+    one, two = (attach(PPO("MlpPolicy", DummyVecEnv([walk]), **SHORT), "counts", weight=w) for w in ("fixed", "tuned"))
+    for here, there in ((one, two), (two, one)):
+        with pytest.raises(CheckpointError, match="take the same"):
+            curiosity(here).load_state_dict(curiosity(there).state_dict())
+
+
+def test_a_bonus_that_the_environment_pays_already_is_warned_of(walk: Any) -> None:
+    model = PPO("MlpPolicy", DummyVecEnv([lambda: vime.wrap(walk(), "counts")]), **SHORT)
+    with pytest.warns(UserWarning, match="pays a bonus already"):
+        attach(model, "counts")
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,14 @@ def test_a_state_of_another_shape_is_refused(name: str) -> None:
     with pytest.raises(vime.CheckpointError, match="does not fit the bonus"):
         bonus.load_state_dict(vime.ScaledBonus(build(name, **OTHER.get(name, {"hidden": (9,)}))).state_dict())
     with pytest.raises(vime.CheckpointError, match="does not fit the bonus"):
-        bonus.load_state_dict({"bonus": {}})
+        bonus.load_state_dict({"kind": type(bonus.bonus).__name__, "bonus": {}})
+
+
+def test_a_state_of_another_bonus_is_refused_by_name() -> None:
+    for here, there in (("none", "rnd"), ("rnd", "e3b"), ("rnd", "rnd+e3b"), ("vime", "rnd")):
+        state = vime.ScaledBonus(build(there)).state_dict()
+        with pytest.raises(vime.CheckpointError, match="take the same bonus"):
+            vime.ScaledBonus(build(here)).load_state_dict(state)
 
 
 @pytest.mark.parametrize("scale", [math.nan, math.inf, True])
@@ -218,6 +225,8 @@ def test_a_weight_that_is_no_number_is_refused_when_it_is_set(scale: Any) -> Non
     scaled = vime.ScaledBonus(build("none"))
     with pytest.raises(vime.InvalidSettings, match="finite"):
         scaled.scale = scale
+    with pytest.raises(vime.InvalidSettings, match="negative"):
+        scaled.scale = -1.0
     assert scaled.scale == 1
 
 
