@@ -148,11 +148,11 @@ def main(words: Sequence[str] | None = None) -> int:
     after Ctrl-C, 141 where nobody reads standard output any more.
     """
     words = list(sys.argv[1:] if words is None else words)
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # tasks and rewards of the user's own, as `python -m` finds them
     usual = warnings.showwarning
     warnings.showwarning = functools.partial(_warn, usual)
     try:
+        if not {"", os.getcwd()} & {*sys.path}:
+            sys.path.append(os.getcwd())  # tasks and rewards of the user's own, as `python -m` finds them
         _run(words)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output, say `head`, has seen enough

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
 
     from agents.curious import Curiosity
     from agents.streams import TwoStreams
@@ -74,7 +75,7 @@ def attach(
     from agents.vecenv import Recording, Tape, raw_level, record
     from agents.weight import make_weight
     from vime import InvalidSettings
-    from vime.wrappers import LEARN_EVERY, CuriousEnv
+    from vime.wrappers import LEARN_EVERY
 
     learn_every = LEARN_EVERY if learn_every is None else learn_every
     if isinstance(learn_every, bool) or not isinstance(learn_every, int) or learn_every < 1:
@@ -98,7 +99,7 @@ def attach(
             "fresh or loaded model."
         )
 
-    if any(model.env.env_is_wrapped(CuriousEnv)):
+    if _pays_already(model.env):
         warnings.warn(
             "The environment of this model pays a bonus already (`vime.wrap`), which counts as the task's reward here. "
             'Use one of the two; several bonuses at once are a mixture, as "rnd+e3b".',
@@ -126,6 +127,16 @@ def curiosity(model: "BaseAlgorithm") -> "Curiosity | None":
     """Returns what `attach` gave to the model: its bonus, latest metrics and state; none for a plain model."""
     buffers = (getattr(model, name, None) for name in ("rollout_buffer", "replay_buffer"))
     return next((found for buffer in buffers if (found := getattr(buffer, "curiosity", None)) is not None), None)
+
+
+def _pays_already(env: "VecEnv") -> bool:
+    """Whether a copy is wrapped by `vime.wrap`, as far as can be known: not every vector of environments says so."""
+    from vime.wrappers import CuriousEnv
+
+    try:
+        return any(env.env_is_wrapped(CuriousEnv))
+    except (NotImplementedError, AttributeError):
+        return False
 
 
 def _second_stream(model: "BaseAlgorithm", streams: "int | TwoStreams") -> "TwoStreams | None":

@@ -104,7 +104,7 @@ class Curiosity:
         """Continues from a saved state, bit for bit.
 
         Raises:
-            CheckpointError: it belongs to another bonus, to other spaces or to another number of copies.
+            CheckpointError: it belongs to another bonus, rule of the weight, spaces or number of copies.
         """
         mine, theirs = type(self.rule).__name__, state.get("rule", "an earlier version")
         if theirs != mine:

@@ -1,5 +1,6 @@
 """Commands on generative models: `vime generate list | train | sample | evaluate`."""
 
+import itertools
 import json as text
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,6 +13,7 @@ from tyro.conf import Positional, Suppress, arg
 from agents.commands.printing import print_json, print_line
 from agents.commands.standing import names_one_of, standing
 from agents.generate.config import ModelRun
+from agents.generate.names import DATA, RECIPES
 
 
 def generate() -> None:
@@ -23,8 +25,9 @@ def generate() -> None:
 
 def commands(words: Sequence[str]) -> dict[str, Callable[..., None]]:
     """Returns the commands under `vime generate`, given the words after it."""
-    unnamed = words[:1] == ["train"] and words[1:2] != [] and words[1].startswith("--")  # no model: it goes on
-    unnamed = unnamed and not names_one_of(words, "--help", "-h")
+    named = any(word in RECIPES and before != "--out" for before, word in itertools.pairwise(words))
+    begins = words[:1] == ["train"] and words[1:2] != [] and words[1].startswith("--")
+    unnamed = begins and not named and not names_one_of(words, "--help", "-h")  # no model: it goes on
     found = standing(words, ModelRun, "name a model (`vime generate list`).") if unnamed else None
     return {"list": show_models, "train": train_from(found), "sample": sample, "evaluate": evaluate}
 
@@ -44,7 +47,6 @@ def show_models(json: bool = False) -> None:
     Args:
         json: Print them as JSON.
     """
-    from agents.generate.names import DATA, RECIPES
 
     if json:
         models = {

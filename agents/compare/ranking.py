@@ -48,7 +48,7 @@ def ranking(records: Sequence[RunRecord], scales: Mapping[str, Scale]) -> dict[s
     are of the others. `profiles`: which part of the runs lies above each of `thresholds`, with bounds. `by_task`: the
     ranks within each task, with `normalised`, the interquartile mean, and `solved`, the runs that reach the mark.
 
-    Tasks on which all runs ended alike are `tied`, and tell nothing: they are left out over all, where others do. What
+    Tasks on which all runs ended alike tell nothing: where others do, they are left out over all, as `tied`. What
     comes from draws, every bound and the shares of ranks, is None where they have but one run of a task to draw from.
     """
     table = by_contender(records)
@@ -58,10 +58,10 @@ def ranking(records: Sequence[RunRecord], scales: Mapping[str, Scale]) -> dict[s
     }
     scored = list(dict.fromkeys(task for found in scores.values() for task in found))
     tied = [task for task in scored if scales[task].low == scales[task].high]
+    tied = tied if len(tied) < len(scored) else []
+    tasks = [task for task in scored if task not in tied]
     within = scores
-    if len(tied) < len(scored):
-        scores = {label: {t: values for t, values in found.items() if t not in tied} for label, found in scores.items()}
-    tasks = [task for task in scored if task not in tied] or scored
+    scores = {label: {t: values for t, values in found.items() if t not in tied} for label, found in scores.items()}
     whole = [label for label, found in scores.items() if found and len(found) == len(tasks)]
     contenders = {label: _figures(label, table, scores, scales, tasks) for label in table}
     for label, figures in _ranks([[scores[label][task] for task in tasks] for label in whole], whole).items():
@@ -104,6 +104,7 @@ def _figures(
         "bonus": first.bonus,
         "tasks": len(mine),
         "runs": sum(len(values) for values in mine.values()),
+        "seeds": min((len(values) for values in mine.values()), default=0),
         "missing": [task for task in tasks if task not in mine],
     }
     row |= dict.fromkeys(f"{name}{end}" for name in INTERVALS for end in ENDS)

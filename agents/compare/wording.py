@@ -204,9 +204,9 @@ def _overall_verdict(told: Mapping[str, Any], tasks: int) -> str:
         text += f"; the control {score(control['iqm'])}, rank {ranks(control)} of {len(ranked)}"
     unranked = [label(row) for row in told["contenders"] if row["rank"] is None]
     text += f". Without a score on each of these tasks, and so not ranked: {', '.join(unranked)}." if unranked else "."
-    if told["tied"] and len(told["tied"]) < len(told["by_task"]):
+    if told["tied"]:
         text += f" Left out, for all runs ended alike there: {', '.join(told['tied'])}."
-    seeds = min(row["runs"] // row["tasks"] for row in ranked)
+    seeds = min(row["seeds"] for row in ranked)
     if seeds < FEW_SEEDS:
         text += f" With as few as {seeds} seed{'s' if seeds > 1 else ''} this is a hint, not evidence."
     return text
@@ -215,7 +215,8 @@ def _overall_verdict(told: Mapping[str, Any], tasks: int) -> str:
 def which_tasks(told: Mapping[str, Any], tasks: int) -> str:
     """Returns which of so many tasks are taken together, in words that begin a sentence."""
     scored = len(told["by_task"])
-    return f"All {tasks} tasks" if scored == tasks else f"{scored} of {tasks} tasks (the others have no score yet)"
+    which = "All" if scored - len(told["tied"]) == tasks else f"{scored - len(told['tied'])} of"
+    return f"{which} {tasks} tasks" + ("" if scored == tasks else " (others have no score yet)")
 
 
 def _standing(row: Row) -> str:

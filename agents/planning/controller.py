@@ -82,7 +82,7 @@ class Controller:
         return self._captured
 
     def act(self, state: Float[Tensor, "1 d"]) -> tuple[Any, float]:
-        """Returns the action for one state as the environment wants it, and the score of the plan behind it."""
+        """Returns the action for one state as the environment wants it, and the score that its plan found."""
         if self.ahead == 0 or self.last is None:
             self.last, self.ahead = self.plan(state), self.settings.execute
         found = self.last

@@ -9,7 +9,8 @@ from gymnasium import spaces
 
 from agents.planning.recording import Recording
 from envs.coverage import Projection, projection
-from envs.noisy_tv import NOISY
+from envs.deep_sea import DeepSea
+from envs.noisy_tv import NOISY, NoisyTV
 
 CELLS = 20
 """Into which the range of a bounded entry is cut."""
@@ -55,13 +56,13 @@ class States:
 def shown_task(env: gymnasium.Env) -> str | None:
     """Returns the task as whose its observations can be mapped and drawn; None where a wrapper has changed them."""
     task = env.spec.id if env.spec is not None else None
-    if task is None or task in NOISY:
-        return task
     while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, NoisyTV) and task in NOISY:
+            return task
         if isinstance(env, gymnasium.ObservationWrapper) or env.observation_space != env.env.observation_space:
             return None
         env = env.env
-    return getattr(env, "TASK", task)  # a sea of another size is another task
+    return env.TASK if isinstance(env, DeepSea) else task  # a sea of another size is another task
 
 
 def _cell(space: gymnasium.Space, value: Any) -> Any:

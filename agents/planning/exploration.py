@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.checkpoint import read_checkpoint
 from agents.encoding import decode
-from agents.folder import contents, read_object
+from agents.folder import KINDS, contents, read_object
 from agents.planning.explorers import Explorer, PlannedExplorer, make_explorer
 from agents.planning.recording import Recording, spaces_of
 from agents.planning.settings import ExploreConfig
@@ -55,7 +55,7 @@ def load(out: Path | str) -> Exploration:
     out = Path(out)
     if not all((out / part).exists() for part in (CHECKPOINT, DATA, RESULT)):
         what = contents(out)
-        if what is not None and "how" in read_object(out / CONFIG):
+        if what == KINDS["how"]:
             what = f"an exploration that is not finished: `vime explore --out {out}` goes on with it"
         raise CheckpointError(
             f"{out} holds {what}." if what else f"{out} holds no exploration: run `vime explore --out {out}` first."

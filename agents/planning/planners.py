@@ -30,7 +30,7 @@ class Plan:
     actions: Float[Tensor, "b h a"]
     """The best sequence that was evaluated; of `mppi`, the mean of all, each by its weight."""
     score: Float[Tensor, " b"]
-    """Its score; minus infinity where every sequence diverged."""
+    """That of the best sequence that was evaluated; minus infinity where every one diverged."""
     parameters: tuple[Tensor, ...]
     """Of the distribution, after the last fit."""
     elites: Float[Tensor, "b k h a"]

@@ -191,6 +191,14 @@ def test_a_bonus_that_the_environment_pays_already_is_warned_of(walk: Any) -> No
         attach(model, "counts")
 
 
+def test_copies_that_do_not_say_how_they_are_wrapped_are_no_hindrance(walk: Any) -> None:
+    class Mute(DummyVecEnv):
+        def env_is_wrapped(self, *_: Any, **__: Any) -> list[bool]:
+            raise NotImplementedError
+
+    attach(PPO("MlpPolicy", Mute([walk]), **SHORT), "counts").learn(8)
+
+
 @pytest.mark.parametrize(
     ("rule", "settings"),
     [

@@ -46,7 +46,7 @@ function ranking(app) {
     scored = rows.filter((row) => known(row.iqm));
   const several = data.tasks.length > 1,
     all = over === "all",
-    ranked = Object.keys(data.ranking.by_task).length;
+    ranked = Object.keys(data.ranking.by_task).length - data.ranking.tied.length;
   const picker =
     several &&
     h(

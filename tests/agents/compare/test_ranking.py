@@ -192,4 +192,5 @@ def test_a_task_on_which_all_ended_alike_does_not_count_over_all() -> None:
     assert (first["label"], first["iqm"], last["iqm"]) == ("rnd", 1.0, 0.0)
     assert (first["tasks"], first["missing"]) == (1, [])
     assert set(found["by_task"]) == {"A-v0", "B-v0"}
+    assert headline(summarise(records), found)[0].startswith("1 of 2 tasks, by")
     assert headline(summarise(records), found)[0].count("Left out, for all runs ended alike there: B-v0.") == 1

@@ -324,3 +324,8 @@ def test_labels_are_hidden_as_asked() -> None:
     _, data = agents.generate.assess.prepare(run_of("semi-supervised-gan", labels=0))
     assert data.labelled is None
     assert len(load_data("digits").train) == len(data.train)
+
+
+def test_options_may_stand_before_the_model(tmp_path: Path) -> None:
+    assert main(["generate", "train", "--out", str(tmp_path), "vae", *QUICK, *TINY, "--steps", "2"]) == 0
+    assert main(["generate", "train", "--out", str(tmp_path)]) == 0

@@ -260,6 +260,9 @@ def test_a_folder_is_held_by_one_process_at_a_time_and_of_one_kind(tmp_path: Pat
         agents.explore(CAR, 5, out=tmp_path / "two")
     with pytest.raises(vime.CheckpointError, match="a run of `vime train`"):
         load(tmp_path / "two")
+    (tmp_path / "two/config.json").rename(tmp_path / "two/study.json")
+    with pytest.raises(vime.CheckpointError, match="a study; `vime compare`"):
+        load(tmp_path / "two")
 
 
 def test_a_model_of_other_spaces_is_refused_for_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -358,6 +361,9 @@ def test_observations_that_a_wrapper_changed_are_mapped_as_they_are(wrap: Any, t
     assert shown_task(wrap(gymnasium.make(CAR))) is None
     assert shown_task(gymnasium.make(CAR)) == CAR
     assert shown_task(gymnasium.make("vime/DeepSea10-v0", size=12)) == "vime/DeepSea12-v0"
+    noisy = "vime/SparseMountainCarNoisyTV-v0"
+    assert shown_task(gymnasium.make(noisy)) == noisy
+    assert shown_task(gymnasium.wrappers.NormalizeObservation(gymnasium.make(noisy))) is None
 
 
 def test_what_cannot_be_transferred_is_said() -> None:
