@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol, Self, TypeVar
 
@@ -146,12 +146,31 @@ def contents(out: Path) -> str | None:
     return next((what for sign, what in KINDS.items() if isinstance(found, dict) and sign in found), None)
 
 
+def differences(
+    names: Iterable[str], there: Mapping[str, Any], here: Mapping[str, Any], *, absent: str = "None"
+) -> str:
+    """Returns in words what a folder holds in some fields, and what was asked for; `absent` stands for None."""
+
+    def said(value: Any) -> str:
+        return absent if value is None else repr(value)
+
+    return ", ".join(f"`{name}` is {said(there[name])} there and {said(here[name])} here" for name in names)
+
+
 def hold(out: Path) -> IO[bytes] | None:
-    """Returns what keeps other processes from a folder until it is closed; None where nothing can.
+    """Returns what keeps other processes from a folder, made if need be, until it is closed; None where nothing can.
 
     Raises:
-        RunConflict: another process holds the folder.
+        RunConflict: another process holds the folder, or there can be none.
     """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return _locked(out)
+    except OSError as error:
+        raise RunConflict(f"{out} cannot be made a run folder: {error.strerror or error}.") from error
+
+
+def _locked(out: Path) -> IO[bytes] | None:
     try:
         import fcntl
     except ImportError:  # not a POSIX system: nothing to hold it with
@@ -207,11 +226,7 @@ class RunFolder:
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> "RunFolder":
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self._lock = hold(self.out)
-        except OSError as error:
-            raise RunConflict(f"{self.out} cannot be made a run folder: {error.strerror or error}.") from error
+        self._lock = hold(self.out)
         try:
             self._claim()
         except BaseException:
@@ -238,9 +253,7 @@ class RunFolder:
             if names and not began:  # it was refused, or killed, before it learnt anything
                 write_json(path, self.config.to_json())
             elif names:
-                old, new = stored.to_json(), self.config.to_json()
-                said = lambda value: "not given" if value is None else repr(value)  # noqa: E731
-                which = ", ".join(f"`{name}` is {said(old[name])} there and {said(new[name])} here" for name in names)
+                which = differences(names, stored.to_json(), self.config.to_json(), absent="not given")
                 advice = "Choose another folder, or delete this one."
                 if names == ["steps"]:
                     advice = "A run keeps the length that it began with: choose another folder for a run of another."

@@ -130,12 +130,10 @@ class Display:
 
 
 def _grouped(states: Sequence[RunState]) -> dict[tuple[str, str], list[RunState]]:
-    names = labels((state.config.task, state.config.algorithm, state.config.bonus) for state in states)
+    names = labels(_key(state) for state in states)
     groups: dict[tuple[str, str], list[RunState]] = {}
     for state in states:
-        config = state.config
-        label = names[config.task, config.algorithm, config.bonus]
-        groups.setdefault((config.task.removeprefix("vime/"), label), []).append(state)
+        groups.setdefault((state.config.task.removeprefix("vime/"), names[_key(state)]), []).append(state)
     return groups
 
 
@@ -160,12 +158,12 @@ def _bars(runs: Sequence[RunState], room: int) -> Text:
 
 def _names(states: Sequence[RunState]) -> dict[Path, str]:
     """Returns what every run is called, by its folder."""
-    names = labels((state.config.task, state.config.algorithm, state.config.bonus) for state in states)
-    return {
-        state.folder: f"{config.task} {names[config.task, config.algorithm, config.bonus]} seed {config.seed}"
-        for state in states
-        if (config := state.config)
-    }
+    names = labels(_key(state) for state in states)
+    return {state.folder: f"{state.config.task} {names[_key(state)]} seed {state.config.seed}" for state in states}
+
+
+def _key(state: RunState) -> tuple[str, str, str]:
+    return state.config.task, state.config.algorithm, state.config.bonus
 
 
 def _ending(state: RunState) -> str:

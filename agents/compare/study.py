@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.compare.rerun import option
 from agents.config import RunConfig
-from agents.folder import STUDY_FILE, contents, write_atomically
+from agents.folder import STUDY_FILE, contents, differences, write_atomically
 from agents.names import ALGORITHMS
 from agents.suites import SUITES
 from agents.tasks import check_spaces, make_environment
@@ -271,8 +271,7 @@ def _agree(whose: str, standing: RunConfig, wanted: RunConfig) -> None:
     names = standing.differing(wanted)
     if not names:
         return
-    was, now = standing.to_json(), wanted.to_json()
-    changes = ", ".join(f"`{name}` is {was[name]!r} there and {now[name]!r} here" for name in names)
+    changes = differences(names, standing.to_json(), wanted.to_json())
     raise RunConflict(f"{whose} has other settings: {changes}. Use those settings, or another folder.")
 
 

@@ -15,7 +15,7 @@ from agents.callbacks import CHECKPOINT_SHARE, LIVE_SECONDS, Interrupts
 from agents.checkpoint import read_checkpoint, write_checkpoint
 from agents.encoding import decode, encode
 from agents.environment_state import NotSaveable, load_environment, save_environment
-from agents.folder import TEMPORARY, contents, hold, read_object, sweep, write_atomically, write_json
+from agents.folder import TEMPORARY, contents, differences, hold, read_object, sweep, write_atomically, write_json
 from agents.planning.coverage import States, animation, pictures, shown_task
 from agents.planning.exploration import CHECKPOINT, CONFIG, DATA, RESULT, Exploration, restore
 from agents.planning.explorers import Explorer, as_one, as_step, make_explorer
@@ -180,11 +180,7 @@ class _Run:
 
     def _claim(self, out: Path) -> None:
         """Takes the folder, and goes on from what is in it."""
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            self._lock = hold(out)
-        except OSError as error:
-            raise RunConflict(f"{out} cannot be made a folder: {error.strerror or error}.") from error
+        self._lock = hold(out)
         try:
             self._take_over(out)
         except BaseException:
@@ -201,7 +197,7 @@ class _Run:
             there = ExploreConfig.from_json(found).to_json()
             differs = sorted(key for key in mine if key != "steps" and there[key] != mine[key])
             if differs:
-                which = ", ".join(f"`{key}` is {there[key]!r} there and {mine[key]!r} here" for key in differs)
+                which = differences(differs, there, mine)
                 raise RunConflict(
                     f"{out} holds another exploration: {which}. Choose another folder, or delete this one."
                 )

@@ -118,7 +118,7 @@ class PlannedExplorer:
     def _imagine_with(self, members: Members) -> None:
         self.members = members
         self.controller.members = members.to(self.precision)
-        if self.ended and self.objective.termination is None:
+        if self.ended and self.objective.termination is None:  # a new one each time: graphs hold the head's numbers
             self.controller.objective = replace(self.objective, termination=self.ends)
 
     def act(self, obs: Observation) -> Any:
