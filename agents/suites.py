@@ -84,7 +84,11 @@ RECIPES: Mapping[str, Recipe] = {
     _CAR: {"steps": 60_000},
     _POLE: {"steps": 60_000},
     _WEAK: {"steps": 100_000},
-    _RUNNER: {"steps": 1_000_000},
+    _RUNNER: {
+        "steps": 1_000_000,
+        "streams": 2,  # with one the reward is found and lost again
+        "algorithm_settings": {"n_steps": 512, "gamma": 0.995, "gae_lambda": 0.97},  # 5 m are 400 steps from the start
+    },
     _NOISY_CAR: {"steps": 60_000},
     _NOISY_WEAK: {"steps": 100_000},
     **{
