@@ -1,4 +1,13 @@
-"""Learning and comparing curious agents: one line makes a Stable-Baselines3 model curious, one command a study."""
+"""Learning and comparing curious agents: one line makes a Stable-Baselines3 model curious, one command a study.
+
+- `attach`, `curiosity`: pay a model a bonus; the bonus of a model, with what it has learned.
+- `SelfImitation`: a callback that repeats the best episodes.
+- `RunConfig`, `agents.train`, `load`: runs with a folder each, resumed exactly; the model of such a folder.
+- `agents.compare`: studies with statistics, ranking and a page.
+- `explore`, `transfer`, `dyna`, `dyna_of`, `agents.planning`: with a model of the world.
+- `agents.skills`, `agents.imitation`, `agents.demonstrations`: rewards that are learned.
+- `agents.zoo`: a callback for rl-zoo3.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -25,8 +34,8 @@ _LAZY = {
     "transfer": "agents.planning.transfer",
 }
 _MODULES = (
-    "bench", "buffers", "compare", "config", "evaluate", "factory", "gain", "planning", "streams", "train", "vecenv",
-    "weight",
+    "bench", "buffers", "compare", "config", "demonstrations", "evaluate", "factory", "gain", "imitation", "planning",
+    "skills", "streams", "train", "vecenv", "weight", "zoo",
 )  # fmt: skip
 
 

@@ -54,8 +54,8 @@ def attach(
         scaling: how the raw bonus becomes a reward; unless given, as the bonus suggests.
         learn_every: environment steps, counted over all copies, between two updates of the bonus; on-policy it waits
             for the end of the rollout. Unless given, as in `vime.wrap`.
-        weight: how the weight follows from `scale`: "fixed", "fading" to zero over the planned steps, "tuned" so that
-            nobody need (on-policy by what the agent earns, off-policy by MaxInfoRL's rule), or a rule of
+        weight: how the weight follows from `scale`: "fixed", "fading" to zero by 80 % of the planned steps, "tuned" so
+            that nobody need (on-policy by what the agent earns, off-policy by MaxInfoRL's rule), or a rule of
             `agents.weight` or `agents.gain` with settings of your own.
         streams: 1 adds the bonus to the reward; 2, or an `agents.streams.TwoStreams`, keeps both apart, on-policy only.
         settings: of the bonus, where it is a name; `seed` is the model's unless given. `encoder` may be a name

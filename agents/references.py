@@ -33,17 +33,21 @@ REFERENCES: Mapping[str, Reference] = MappingProxyType(
     {
         "vime/SparseMountainCar-v0": _success(0.0025),
         "vime/SparseCartPoleSwingup-v0": Reference(
-            random=0.3736, best=127.9, solved=64.0, steps=100_000, source=f"{_OURS}cart_pole_paper (none, seed 4)"
+            random=0.3736,
+            best=131.1,
+            solved=65.5,
+            steps=60_000,
+            source=f"{_OURS}cart_pole_paper (expected-gain, seed 0)",
         ),
         "vime/SparseCartPoleSwingupWeak-v0": Reference(
-            random=0.0, best=82.4, solved=41.0, steps=100_000, source=f"{_OURS}cart_pole (vime, seed 0)"
+            random=0.0, best=88.0, solved=44.0, steps=100_000, source=f"{_OURS}baselines (e3b, seed 0)"
         ),
         "vime/SparseHalfCheetah-v0": Reference(
             random=0.0, best=178.0, solved=89.0, steps=1_000_000, source=f"{_OURS}half_cheetah (none, seed 2)"
         ),
         "vime/SparseMountainCarNoisyTV-v0": _success(0.0075),
         "vime/SparseCartPoleSwingupWeakNoisyTV-v0": Reference(
-            random=0.0, best=82.4, solved=41.0, steps=100_000, source=f"{_OURS}cart_pole (vime, seed 0), without noise"
+            random=0.0, best=88.0, solved=44.0, steps=100_000, source=f"{_OURS}baselines (e3b, seed 0), without noise"
         ),
         **{
             f"vime/DeepSea{size}-v0": Reference(random=random, best=0.99, solved=0.5, source="the only dive that pays")

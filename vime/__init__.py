@@ -1,4 +1,12 @@
-"""What a transition is worth: information gain and other bonuses for environments whose reward is sparse."""
+"""What a transition is worth: information gain and other bonuses for environments whose reward is sparse.
+
+- `wrap`: adds a bonus to the reward of an environment, single or vectorised.
+- `make_bonus`, `BONUSES`, `Bonus`, `ScaledBonus`, `Scaling`, `Transitions`: bonuses for a training loop of one's own.
+- `information`: the information gain as pure functions.
+- `VimeError` and below: whatever is refused.
+
+World models are in `vime.world`, what a plan is worth in `vime.measures`.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -27,7 +27,7 @@ class Exploration:
     explorer: Explorer
     figures: dict[str, Any]
     """`first_termination_step` (None where nothing ended), `steps`, `episodes`, `cpu_seconds`, `predicted_nats` and
-    `realised_nats` (sums), `states_covered`."""
+    `realised_nats` (sums), `states_covered`, `calibration` (`slope`, `surprises`, `steps`), `task`, `model`, `seed`."""
 
     @property
     def model(self) -> Any:

@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 
@@ -36,3 +37,21 @@ def test_scores_of_random_actions_are_those_measured() -> None:
     assert set(REFERENCES) <= set(rows)
     for task, reference in REFERENCES.items():
         assert reference.random == pytest.approx(rows[task]["mean"], abs=5e-4)
+
+
+OWN = {task: reference for task, reference in REFERENCES.items() if reference.source.startswith("own measurement")}
+
+
+@pytest.mark.parametrize("task", OWN)
+def test_the_best_of_our_own_runs_is_the_best_that_was_measured(task: str) -> None:
+    """Of the task itself, or of the same without noise where `source` says so."""
+    named = task.replace("NoisyTV", "") if "without noise" in OWN[task].source else task
+    runs = {
+        f"{table.parent.name} ({row['bonus']}, seed {row['seed']})": float(row["final_return"])
+        for table in sorted((MEASURED.parent).glob("*/scores.csv"))
+        for row in csv.DictReader(table.open())
+        if row["task"] == named and row["final_return"]
+    }
+    best = max(runs, key=lambda run: runs[run])
+    assert best in OWN[task].source
+    assert OWN[task].best == pytest.approx(runs[best], abs=0.05)
