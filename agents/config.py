@@ -38,7 +38,7 @@ class RunConfig:
     scale: float = 1.0
     """Weight of the bonus in the reward."""
     weight: Literal["fixed", "fading", "tuned"] = "fixed"
-    """How the weight follows from `scale`: not at all, fading to zero by 80 % of the steps, or tuned by what is earned."""
+    """How the weight follows from `scale`: not, fading to zero by 80 % of the steps, or tuned by what was earned."""
     streams: Literal[1, 2] = 1
     """2 gives reward and bonus a value head and a discount each; on-policy algorithms only."""
     self_imitation: bool = False
