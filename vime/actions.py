@@ -10,8 +10,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vime.features import CLIP, mlp
+from vime.features import mlp
+from vime.normalise import CLIP
 from vime.spaces import OneHotEncoder, make_action_encoder
+
+WIDE = 1e6  # a bound beyond this, the largest float for one, is none: between such, all actions would look alike
 
 
 class Actions(nn.Module):
@@ -37,7 +40,7 @@ class Actions(nn.Module):
                 np.asarray(bound, np.float64).reshape(prod(action_space.shape))
                 for bound in (action_space.low, action_space.high)
             )
-            bounded = np.isfinite(low) & np.isfinite(high) & (high > low)
+            bounded = (np.maximum(np.abs(low), np.abs(high)) < WIDE) & (high > low)
             centre[bounded] = (high[bounded] + low[bounded]) / 2
             reach[bounded] = (high[bounded] - low[bounded]) / 2
         self.register_buffer("centre", torch.as_tensor(centre, dtype=torch.float32), persistent=False)

@@ -182,7 +182,7 @@ class ScaledBonus:
 
     @property
     def scale(self) -> float:
-        """Weight of the bonus in the reward."""
+        """Weight of the bonus in the reward; saved and loaded with the rest."""
         return self._scale
 
     @scale.setter
@@ -200,6 +200,11 @@ class ScaledBonus:
             InvalidData: the batch, or the bonus that the model gives for it, is not finite.
         """
         if self._asked is None or self._asked[0] is not batch:
+            if batch.valid.device.type != "cpu":
+                raise InvalidData(
+                    f"Batches lie on the CPU, whatever device the bonus computes on; this one is on "
+                    f"{batch.valid.device}. Hand in `batch.to('cpu')`, and give the bonus its `device`."
+                )
             batch.check_finite()
             given = self.bonus.reward(batch)
             if not isinstance(given, Tensor) or given.shape != batch.shape:
@@ -241,12 +246,12 @@ class ScaledBonus:
         return torch.log1p(raw.clamp_min(0)) if self.scaling.squash else raw
 
     def state_dict(self) -> dict[str, Any]:
-        """The bonus, of which kind it is, and its yardstick."""
-        kind = type(self.bonus).__name__
-        return {"kind": kind, "bonus": self.bonus.state_dict(), "yardstick": self.yardstick.state_dict()}
+        """The bonus, of which kind it is, its yardstick, and its weight as it is now."""
+        kind, yardstick = type(self.bonus).__name__, self.yardstick.state_dict()
+        return {"kind": kind, "bonus": self.bonus.state_dict(), "yardstick": yardstick, "scale": self.scale}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit.
+        """Continues from a saved state, bit for bit, its weight included; one that is refused changes nothing.
 
         Raises:
             CheckpointError: the state belongs to another bonus, or to one of another shape.
@@ -256,12 +261,21 @@ class ScaledBonus:
             raise CheckpointError(
                 f"This is a saved state of {theirs}, and the bonus here is {mine}: take the same bonus."
             )
+        before = self.state_dict()
         try:
-            self.bonus.load_state_dict(state["bonus"])
-            self.yardstick.load_state_dict(state["yardstick"])
+            self._load(state)
+        except CheckpointError:  # of a part of a mixture
+            self._load(before)
+            raise
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            self._load(before)
             why = " ".join(str(error).split())[:200]
             raise CheckpointError(
                 f"This saved state does not fit the bonus {mine}, of other spaces or settings: {why}"
             ) from error
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.bonus.load_state_dict(state["bonus"])
+        self.yardstick.load_state_dict(state["yardstick"])
+        self.scale = state["scale"]
         self._asked = None

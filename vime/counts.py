@@ -3,8 +3,19 @@
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
+
+
+def ranks(keys: Int[Tensor, "n k"]) -> Int[Tensor, " n"]:
+    """Returns how many of the rows up to and including each one equal it."""
+    _, group = torch.unique(keys, dim=0, return_inverse=True)
+    order = torch.argsort(group, stable=True)
+    place = torch.arange(len(group), device=group.device)
+    first = torch.searchsorted(group[order], group[order])
+    counts = torch.empty_like(group)
+    counts[order] = place - first + 1
+    return counts
 
 
 class CountTable:
@@ -16,6 +27,21 @@ class CountTable:
     def look_up(self, keys: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
         """Returns how often each key was added."""
         return torch.tensor([self.counts.get(key, 0) for key in keys.tolist()], dtype=torch.int64)
+
+    def visits(
+        self, keys: Int[Tensor, "t b"], valid: Bool[Tensor, "t b"], *, counted: bool = False
+    ) -> Int[Tensor, "t b"]:
+        """Returns how often the key of each step was seen, this visit included, at least once; changes nothing.
+
+        Args:
+            valid: which steps are visits.
+            counted: whether these visits were added before.
+        """
+        flat = keys.flatten().cpu()
+        counts, real = self.look_up(flat), valid.flatten().cpu()
+        if not counted:
+            counts[real] += ranks(flat[real][:, None])
+        return counts.clamp_min(1).view(keys.shape)
 
     def add(self, keys: Int[Tensor, " n"]) -> None:
         """Counts `n` more keys."""

@@ -12,13 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vime.errors import InvalidData, InvalidSettings
-from vime.members import CLIP, Activation, Members, Prediction
-from vime.normalise import RunningMoments
+from vime.members import Activation, Members, Prediction
+from vime.normalise import CLIP, CONSTANT, RunningMoments
 from vime.replay import Pool
 from vime.spaces import Encoder, make_action_encoder, make_encoder
 from vime.transitions import Observation, Transitions, map_observation
-
-CONSTANT = 1e-6  # an entry whose deviation is below this is taken as constant, and not divided by it
 
 
 class Rows(NamedTuple):
@@ -107,10 +105,12 @@ class DynamicsModel:
     def members(self, generator: torch.Generator | None = None, samples: int = 10) -> Members:
         """Returns networks to predict and to imagine with; `samples` says how many where the model draws them."""
 
+    @torch.no_grad()
     def encode(self, obs: Observation) -> Float[Tensor, "n d"]:
         """Returns the features of `n` observations: the states in which the model thinks."""
         return self.encoder.encode(map_observation(lambda part: part.to(self.settings.device), obs))
 
+    @torch.no_grad()
     def encode_action(self, action: Tensor) -> Float[Tensor, "n a"]:
         """Returns what stands for `n` actions in the model's input."""
         return self.action_encoder.encode(action.to(self.settings.device))

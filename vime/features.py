@@ -10,11 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vime.normalise import CLIP, CONSTANT
 from vime.spaces import CHUNK, DictEncoder, Encoder, FlatEncoder, ImageEncoder, OneHotEncoder, make_encoder
 from vime.transitions import Observation, map_observation
-
-CLIP = 10.0  # standardised numbers beyond this many deviations are cut
-CONSTANT = 1e-6  # an entry whose deviation is below this is taken as constant, and not divided by it
 
 
 def draw_seed(generator: torch.Generator) -> int:
@@ -95,6 +93,8 @@ class Standardiser(nn.Module):
     def update(self, values: Float[Tensor, "n d"]) -> None:
         """Takes `n` more vectors into account (Chan's parallel update)."""
         n = len(values)
+        if n == 0:
+            return
         values = values.double()
         mean = values.mean(0)
         gap = mean - self.mean

@@ -164,6 +164,8 @@ class RewardHead(Head):
     def add(self, state: Tensor, action: Tensor, following: Tensor, value: Tensor) -> None:
         """Takes `n` transitions and their rewards into the statistics and the pool."""
         super().add(state, action, following, value)
+        if not len(value):
+            return
         seen = value.to(self.settings.device).float()
         self.value_moments.update(seen.view(-1, 1))
         least, most = self.range
@@ -182,7 +184,7 @@ class RewardHead(Head):
         """Returns the expected reward of every row, in the environment's unit."""
         output = self._output(state, action, following)
         value = output * spread_of(self.value_moments) + self.value_moments.mean.float()
-        return value.clamp(*self.range)
+        return value.clamp(*self.range) if self.value_moments.count else value
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser, statistics, pool and generator."""

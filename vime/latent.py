@@ -1,5 +1,6 @@
 """A world model that thinks in the features of an encoder which learns."""
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -169,7 +170,7 @@ class LatentWorld:
     def state_dict(self) -> dict[str, Any]:
         """Encoder, model, and what is kept."""
         return {
-            "encoder": dict(self.encoder.state_dict()),
+            "encoder": deepcopy(dict(self.encoder.state_dict())),
             "model": self.model.state_dict(),
             "raw": [dict(vars(batch)) for batch in self.raw],
             "settled": self.settled,

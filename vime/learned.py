@@ -107,11 +107,19 @@ class Trainer:
         fixed = {id(p) for part in self.nets.modules() if isinstance(part, Encoded | Flat) for p in part.parameters()}
         self.trained = [p for p in self.nets.parameters() if p.requires_grad and id(p) not in fixed]
         self.vector = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in self.trained]))
+        self._share()
+        self.optimiser = torch.optim.Adam([self.vector], lr=settings.learning_rate, fused=True)
+        self.generator = torch.Generator(settings.device).manual_seed(settings.seed + 1)
+
+    def _share(self) -> None:
+        """Makes the trained weights views of the one vector."""
         parts = self.vector.detach().split([p.numel() for p in self.trained])
         for parameter, part in zip(self.trained, parts, strict=True):
             parameter.data = part.view_as(parameter)
-        self.optimiser = torch.optim.Adam([self.vector], lr=settings.learning_rate, fused=True)
-        self.generator = torch.Generator(settings.device).manual_seed(settings.seed + 1)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._share()  # a copy, or what was pickled, has weights and vector of their own
 
     def fit(self, n: int, losses: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, float]:
         """Goes `passes` times over `n` rows in minibatches; returns the mean of every part of the loss over them.

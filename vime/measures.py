@@ -35,7 +35,10 @@ SAMPLES = 256  # of `mixture_information`, for each member
 def moments(
     mean: Float[Tensor, "m n d"], variance: Float[Tensor, "#m n d"]
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
-    """Returns the epistemic and the aleatoric variance: of the members' means, and the mean of their variances."""
+    """Returns the epistemic and the aleatoric variance: of the members' means, and the mean of their variances.
+
+    The first is the members' own: as an estimate of the belief behind them it is low by one part in `m`.
+    """
     # by hand: torch's variance over the first axis is many times slower than sums over it
     return (mean - mean.mean(0)).square_().mean(0), variance[0] if len(variance) == 1 else variance.mean(0)
 

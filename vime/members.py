@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from vime.normalise import CLIP
+
 LARGEST = math.log(100.0)  # of the logarithm of a standardised variance
 PIECE = 512  # rows of one network that a processor works on at a time: two layers of 200 units stay in its cache
 HALVES = 2048  # the same in bfloat16, whose products are so quick that starting one costs more than the cache saves
-CLIP = 10.0  # standardised inputs beyond this many deviations are cut: one wild number must not shake the model
 
 Activation = Literal["relu", "silu"]
 

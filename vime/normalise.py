@@ -11,6 +11,8 @@ from torch import Tensor
 from vime.errors import InvalidSettings, check_kinds
 
 TINY = 1e-12
+CLIP = 10.0  # standardised numbers beyond this many deviations are cut: one wild number must not shake a model
+CONSTANT = 1e-6  # an entry whose deviation is below this is taken as constant, and not divided by it
 FEW = 8  # bonuses whose spread is better than no measure at all
 MEASURABLE = 32  # bonuses whose spread tells something about the rollout that they come from
 FLAT = 0.1  # bonuses that hardly differ are not blown up: a yardstick is at least this share of their mean
@@ -58,7 +60,8 @@ class Scaling:
     """How a raw bonus becomes a reward: `unit * squash(raw) / yardstick(history)`.
 
     The yardstick looks at the whole history, so a bonus that dries up fades. Only `median` forgets: it divides by the
-    mean of the medians of the last `window` batches, as published (Houthooft et al. 2016), and so never fades.
+    mean of the medians of the last `window` batches, as published (Houthooft et al. 2016), and so never fades. No
+    yardstick is below a tenth of the mean size of what it measures.
     """
 
     rule: Literal["deviation", "quantile", "median", "none"] = "deviation"
@@ -97,6 +100,8 @@ class Yardstick:
         self.count = 0
         self.recent: list[float] = []
         self.pending: list[Tensor] = []
+        self.waiting = 0
+        """How many bonuses are pending."""
         self.started = False
         self.provisional: tuple[int, float] = (0, math.inf)
         """How many pending bonuses were measured last while there was no history, and their length."""
@@ -136,12 +141,13 @@ class Yardstick:
 
     def observe(self, raw: Float[Tensor, " n"]) -> None:
         """Keeps `n` bonuses for the next `commit`."""
+        if self.scaling.rule == "none":
+            return
         self.pending.append(raw.detach().clone())
-        if self.count == 0:
-            waiting = sum(len(part) for part in self.pending)
-            if waiting >= max(FEW, 2 * self.provisional[0]):
-                self.pending = [torch.cat(self.pending)]
-                self.provisional = (waiting, self.measure(self.pending[0]))
+        self.waiting += len(raw)
+        if self.count == 0 and self.waiting >= max(FEW, 2 * self.provisional[0]):
+            self.pending = [torch.cat(self.pending)]
+            self.provisional = (self.waiting, self.measure(self.pending[0]))
 
     def commit(self) -> None:
         """Measures what is pending, and takes it into the history as one batch, unless it is the first or all zero."""
@@ -154,7 +160,7 @@ class Yardstick:
             self.recent = [*self.recent, length][-self.scaling.window :]
         self.started = True
         self.pending.clear()
-        self.provisional = (0, math.inf)
+        self.waiting, self.provisional = 0, (0, math.inf)
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as tensors and plain numbers."""
@@ -170,7 +176,7 @@ class Yardstick:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         self.total, self.count, self.recent = float(state["total"]), int(state["count"]), list(state["recent"])
-        self.pending = [state["pending"].clone()] if len(state["pending"]) else []
+        self.pending, self.waiting = [state["pending"].clone()] if len(state["pending"]) else [], len(state["pending"])
         self.started = bool(state["started"])
         waiting, length = state["provisional"]
         self.provisional = (int(waiting), float(length))

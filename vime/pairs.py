@@ -35,11 +35,14 @@ class PairMemory:
         places = self.places if known else before.new_empty(b, 0, self.width)
         ways = self.ways if known else places
         filled = self.filled if known else torch.empty(b, 0, dtype=torch.bool, device=self.device)
-        first = begins.clone()
-        first[0] |= ~filled.any(1)
+        # an episode may begin with a step that is none (an autoreset): the next one is then its first
+        count = valid.long().cumsum(0)
+        since = count - torch.where(begins, count - valid.long(), 0).cummax(0).values
+        opened = (begins.long().cumsum(0) > 0) | ~filled.any(1)
+        first = valid & opened & (since == 1)
         new_places = torch.stack([before, after], 1).flatten(0, 1).transpose(0, 1)
         new_ways = torch.stack([torch.zeros_like(before), before], 1).flatten(0, 1).transpose(0, 1)
-        new_filled = torch.stack([first & valid, valid], 1).flatten(0, 1).T
+        new_filled = torch.stack([first, valid], 1).flatten(0, 1).T
         episode = begins.long().cumsum(0).repeat_interleave(2, 0).T
         remembered = filled.shape[1]
         when = torch.arange(-remembered, 2 * t, device=self.device)

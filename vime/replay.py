@@ -42,7 +42,7 @@ class Pool:
             return
         first = min(kept, self.capacity - self.next)
         for name, column in self.columns.items():
-            values = rows[name][n - kept :]
+            values = rows[name][n - kept :].detach()
             column[self.next : self.next + first] = values[:first]
             column[: kept - first] = values[first:]
         self.next = (self.next + kept) % self.capacity
@@ -69,12 +69,16 @@ class Pool:
         return {"columns": {k: v.clone() for k, v in self.rows().items()}, "next": self.next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit."""
+        """Continues from a saved state, bit for bit; with less room than it had the latest rows stay."""
         if set(state["columns"]) != set(self.columns):
             raise ValueError(
                 f"the pool's columns are {sorted(self.columns)}, the saved ones {sorted(state['columns'])}"
             )
-        self.size = len(next(iter(state["columns"].values())))
+        saved, place = len(next(iter(state["columns"].values()))), int(state["next"])
+        full = place != saved  # else the rows lie in the order in which they came
+        same = full and saved == self.capacity
+        self.size = min(saved, self.capacity)
         for name, column in self.columns.items():
-            column[: self.size] = state["columns"][name]
-        self.next = int(state["next"])
+            rows = state["columns"][name]
+            column[: self.size] = rows if same else (rows.roll(-place, 0) if full else rows)[saved - self.size :]
+        self.next = place if same else self.size % self.capacity

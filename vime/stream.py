@@ -109,9 +109,8 @@ class Stream:
         self.unlearnt += len(reward)
         self.steps += 1
         if self.unlearnt >= self.learn_every:
-            self.metrics = self.bonus.learn(concatenate(self.pending))
-            self.pending.clear()
-            self.unlearnt = 0
+            learnt, self.pending, self.unlearnt = concatenate(self.pending), [], 0  # what fails is not tried again
+            self.metrics = self.bonus.learn(learnt)
         done = flags[0, 0].logical_or(flags[1, 0]).numpy()
         self.begins = done.copy()
         if self.mode is AutoresetMode.NEXT_STEP:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vime.errors import InvalidSettings
+from vime.errors import InvalidData, InvalidSettings
 
 PRIOR = 0.005
 """Counts, over all successors, that a belief begins with: worlds are held deterministic until they show otherwise."""
@@ -65,8 +65,12 @@ class DirichletModel:
     ) -> Float[Tensor, " n"]:
         """Returns the nats that each outcome would tell: the divergence of the belief after it from that before."""
         place = state * self.actions + action
-        same = (self._place == place[:, None]) & (self._following == following[:, None])
-        return _told(self.prior + (same * self._times).sum(1), self._total[place])
+        known, wanted = self._place * self.states + self._following, place * self.states + following
+        times = torch.zeros(len(place), dtype=torch.float64, device=self.visits.device)
+        if len(known):
+            at = torch.searchsorted(known, wanted).clamp_max(len(known) - 1)
+            times = torch.where(known[at] == wanted, self._times[at], 0.0)
+        return _told(self.prior + times, self._total[place])
 
     def expected_gain(self) -> Float[Tensor, "s a"]:
         """Returns the nats that every action is expected to tell in every state."""
@@ -84,7 +88,16 @@ class DirichletModel:
         following: Int[Tensor, " n"],
         terminated: Bool[Tensor, " n"] | None = None,
     ) -> None:
-        """Counts `n` transitions, and notes which of them ended an episode by the rules of the world."""
+        """Counts `n` transitions, and notes which of them ended an episode by the rules of the world.
+
+        Raises:
+            InvalidData: a state or an action is none of those that the table has; then nothing is counted.
+        """
+        sizes = {"state": self.states, "action": self.actions, "next state": self.states}
+        for (name, size), part in zip(sizes.items(), (state, action, following), strict=True):
+            wrong = part[(part < 0) | (part >= size)]
+            if len(wrong):
+                raise InvalidData(f"The {name} {int(wrong[0])} is none of the table's, which are 0 to {size - 1}.")
         ones = torch.ones(len(state), dtype=torch.float64, device=self.visits.device)
         self.visits.index_put_((state, action), ones, accumulate=True)
         place = torch.cat([self._place, state * self.actions + action])

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import Space
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from vime.counts import ranks
 from vime.features import Standardiser
 from vime.spaces import FlatEncoder, is_image, make_encoder
 from vime.transitions import Observation
@@ -18,17 +19,6 @@ from vime.transitions import Observation
 LARGEST = 2**62  # weights of the hash
 ROWS = 64  # observations hashed at a time: what is in between stays in the cache
 PIXELS = 4  # bytes that are hashed as one word
-
-
-def ranks(keys: Int[Tensor, "n k"]) -> Int[Tensor, " n"]:
-    """Returns how many of the rows up to and including each one equal it."""
-    _, group = torch.unique(keys, dim=0, return_inverse=True)
-    order = torch.argsort(group, stable=True)
-    place = torch.arange(len(group), device=group.device)
-    first = torch.searchsorted(group[order], group[order])
-    counts = torch.empty_like(group)
-    counts[order] = place - first + 1
-    return counts
 
 
 class Keys:
@@ -100,14 +90,14 @@ class Keys:
 class Visits:
     """The keys that the running episode of every environment has visited."""
 
-    def __init__(self, device: str, episodic: bool = True) -> None:
-        self.device, self.episodic = device, episodic
+    def __init__(self, device: str) -> None:
+        self.device = device
         self.environments = 0
         self.seen = torch.empty(0, 2, dtype=torch.int64, device=device)  # (environment, key)
 
     def _rows(self, keys: Int[Tensor, "t b"], begins: Bool[Tensor, "t b"]) -> tuple[Tensor, Tensor, Tensor]:
         t, b = keys.shape
-        episode = begins.long().cumsum(0) if self.episodic else torch.zeros_like(keys)
+        episode = begins.long().cumsum(0)
         env = torch.arange(b, device=self.device).expand(t, b)
         rows = torch.stack([episode, env, keys], 2).flatten(0, 1)
         seen = self.seen if b == self.environments else self.seen[:0]
@@ -122,15 +112,6 @@ class Visits:
         counts[valid.flatten()] = ranks(torch.cat([seen, rows[valid.flatten()]]))[len(seen) :]
         return counts.view(keys.shape)
 
-    def recall(self, keys: Int[Tensor, "t b"]) -> Float[Tensor, "t b"]:
-        """Returns how often an environment has visited the key of each step, in the mean over all; at least once."""
-        known, visits = torch.unique(self.seen[:, 1], return_counts=True)
-        if not len(known):
-            return torch.ones(keys.shape, device=self.device)
-        place = torch.searchsorted(known, keys.flatten()).clamp_max(len(known) - 1)
-        found = torch.where(known[place] == keys.flatten(), visits[place], 0).view(keys.shape)
-        return (found / self.environments).clamp_min(1)
-
     def advance(
         self,
         keys: Int[Tensor, "t b"],
@@ -141,9 +122,8 @@ class Visits:
         """Takes the steps in, and forgets all but the episodes that run on."""
         seen, rows, episode = self._rows(keys, begins)
         rows = torch.cat([seen, rows[valid.flatten()]])
-        if self.episodic:
-            env = rows[:, 1]
-            rows = rows[(rows[:, 0] == episode[-1][env]) & ~ends[env]]
+        env = rows[:, 1]
+        rows = rows[(rows[:, 0] == episode[-1][env]) & ~ends[env]]
         self.seen, self.environments = rows[:, 1:].contiguous(), keys.shape[1]
 
     def state_dict(self) -> dict[str, Any]:

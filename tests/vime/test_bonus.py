@@ -1,7 +1,10 @@
 """The contract of a bonus, passed by every entry of the table, for every kind of observation and action."""
 
+import copy
 import io
 import math
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -179,6 +182,25 @@ def test_two_bonuses_loaded_from_one_state_go_their_own_ways(name: str) -> None:
     assert same(before, state)
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda bonus: pickle.loads(pickle.dumps(bonus))])
+@pytest.mark.parametrize("name", vime.BONUSES)
+def test_a_copy_goes_on_as_the_original_does_and_apart_from_it(name: str, copied: Callable[[Any], Any]) -> None:
+    one = build(name)
+    one.observe(batch(t=50))
+    one.learn(batch(t=50))
+    before = one.reward(batch(seed=9))
+    two = copied(one)
+    for seed in range(3):
+        two.observe(batch(t=50, seed=seed))
+        two.learn(batch(t=50, seed=seed))
+    assert torch.equal(one.reward(batch(seed=9)), before)
+    for seed in range(3):
+        one.observe(batch(t=50, seed=seed))
+        one.learn(batch(t=50, seed=seed))
+    assert torch.equal(one.reward(batch(seed=9)), two.reward(batch(seed=9)))
+    assert name == "none" or not torch.equal(one.reward(batch(seed=9)), before)
+
+
 @pytest.mark.parametrize("name", LEARNING)
 def test_the_seed_decides_and_repeats(name: str) -> None:
     def rewards(seed: int) -> torch.Tensor:
@@ -205,12 +227,15 @@ def test_no_global_random_state_is_touched_once_built(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_a_state_of_another_shape_is_refused(name: str) -> None:
+def test_a_state_of_another_shape_is_refused_and_changes_nothing(name: str) -> None:
     bonus = vime.ScaledBonus(build(name))
+    bonus.observe(batch(t=50))
+    before = through_a_file(bonus.state_dict())
     with pytest.raises(vime.CheckpointError, match="does not fit the bonus"):
         bonus.load_state_dict(vime.ScaledBonus(build(name, **OTHER.get(name, {"hidden": (9,)}))).state_dict())
     with pytest.raises(vime.CheckpointError, match="does not fit the bonus"):
         bonus.load_state_dict({"kind": type(bonus.bonus).__name__, "bonus": {}})
+    assert same(before, through_a_file(bonus.state_dict()))
 
 
 def test_a_state_of_another_bonus_is_refused_by_name() -> None:

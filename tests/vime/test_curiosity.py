@@ -1,5 +1,7 @@
 """What makes each of the learned bonuses special, and the arithmetic of mixtures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,9 +16,10 @@ from vime.bonuses.girm import Girm
 from vime.bonuses.icm import Icm
 from vime.bonuses.mixture import Mixture
 from vime.bonuses.ride import Ride
+from vime.counts import ranks
 from vime.elliptical import EllipticalMemory, elliptical
 from vime.pairs import PairMemory
-from vime.visits import Visits, ranks
+from vime.visits import Visits
 
 BOX, MOVES = spaces.Box(-5, 5, (2,), np.float32), spaces.Discrete(4)
 
@@ -99,6 +102,42 @@ def test_unrelated_transitions_each_count_as_the_first_of_an_episode(name: str) 
     assert picked.begins.all()
     single = torch.cat([bonus.reward(cut(picked, i, i + 1)) for i in range(4)])
     torch.testing.assert_close(bonus.reward(picked), single)
+
+
+def test_an_autoreset_in_the_middle_of_a_batch_is_to_deir_what_it_is_step_by_step() -> None:
+    t = 9
+    path, ended = np.random.default_rng(0).normal(size=(t + 1, 2, 2)).astype(np.float32), np.zeros((t, 2), bool)
+    ended[3, 0] = ended[0, 1] = True
+    valid = np.ones((t, 2), bool)
+    valid[4, 0] = valid[1, 1] = False  # the steps that merely reset
+    begins = ~valid
+    moved, none = np.zeros((t, 2), np.int64), np.zeros_like(ended)
+    data = vime.Transitions.from_numpy(path[:-1], moved, path[1:], ended, none, valid, begins=begins)
+    whole, steps = (vime.make_bonus("deir", BOX, MOVES, hidden=(8,), width=4) for _ in range(2))
+    single, waiting = [], np.zeros(2, bool)
+    for i in range(t):
+        step = cut(data, i, i + 1)
+        waiting = waiting | begins[i]  # as a wrapper says it: of the first step that is one
+        single.append(steps.reward(replace(step, begins=torch.from_numpy(waiting & valid[i]).unsqueeze(0))))
+        steps.observe(replace(step, begins=torch.from_numpy(waiting & valid[i]).unsqueeze(0)))
+        waiting = waiting & ~valid[i]
+    torch.testing.assert_close(whole.reward(data), torch.cat(single), rtol=1e-3, atol=1e-4)
+    assert (torch.cat(single)[torch.from_numpy(valid)] > 0).all()
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_ride_can_count_over_all_of_training(sampled: bool) -> None:
+    space, n = spaces.Discrete(5), 4
+    bonus = Ride(space, MOVES, Ride.Settings(episodic=False))
+    none = np.zeros((n, 1), dtype=bool)
+    path = np.array([0, 1, 0, 1, 0])[:, None]
+    data = vime.Transitions.from_numpy(path[:-1], none.astype(int), path[1:], ~none, none, sampled=sampled)
+    step = bonus.reward(data)[0, 0]
+    for _ in range(3):
+        bonus.observe(data)
+    counts = torch.full((n,), 6.0) if sampled else torch.tensor([7.0, 7.0, 8.0, 8.0])
+    torch.testing.assert_close(bonus.reward(data)[:, 0], step / counts.sqrt())
+    assert sum(part.numel() for part in bonus.visits.state_dict().values()) == 4  # two places, however often
 
 
 def test_counts_of_an_episode_are_those_counted_by_hand() -> None:

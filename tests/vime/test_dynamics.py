@@ -144,3 +144,11 @@ def test_published_recipe_pays_nothing_at_first_and_pairs_across_episodes() -> N
     assert not stored["obs"][0].any()  # the row of zeros
     torch.testing.assert_close(stored["next_obs"][1:-1], batch.obs[1:, 0])
     torch.testing.assert_close(stored["next_obs"][-1], batch.next_obs[-1, 0])
+
+
+def test_published_pairs_across_episodes_leave_out_the_step_that_merely_resets() -> None:
+    bonus, batch = FaithfulVime(OBS, ACT, FaithfulVime.Settings(updates=1)), transitions(6)
+    batch.valid[3, 0] = False
+    bonus.learn(batch)
+    expected = torch.cat([batch.obs[[1, 2, 4, 5], 0], batch.next_obs[-1:, 0]])  # type: ignore[index]
+    torch.testing.assert_close(bonus.pool.rows()["next_obs"][1:], expected)

@@ -132,6 +132,20 @@ def test_entropy_bonuses_are_the_stated_functions_of_the_nearest_distance() -> N
     torch.testing.assert_close(rise.reward(data), gap.sqrt())
 
 
+@pytest.mark.parametrize("name", ["pseudo-counts", "ngu", "re3", "rise"])
+def test_off_policy_a_fresh_step_is_worth_what_an_old_one_is(name: str) -> None:
+    """Of points that are all equally new, those still remembered are not their own neighbours."""
+    rng = np.random.default_rng(0)
+    points, none = rng.normal(size=(600, 1, 2)).astype(np.float32), np.zeros((600, 1), bool)
+    data = vime.Transitions.from_numpy(points, np.zeros((600, 1), np.int64), points[::-1].copy(), none, none)
+    bonus = vime.make_bonus(name, VECTOR, ACTION, capacity=300)
+    for start in range(0, 600, 100):
+        bonus.observe(part(data, start, start + 100))
+    sampled = replace(data.map_tensors(lambda x: x.transpose(0, 1)), sampled=True)
+    earned = bonus.reward(sampled)[0]
+    assert 0.5 < float(earned[:300].mean() / earned[300:].mean()) < 2.0
+
+
 def test_revd_pays_sampled_transitions_by_the_episodes_of_all_environments() -> None:
     bonus, data = vime.make_bonus("revd", VECTOR, ACTION), walk(ends=(11, 20))
     bonus.observe(data)

@@ -36,6 +36,13 @@ def test_a_known_reward_is_learnt() -> None:
     assert error < 0.02 * paid(*fresh).var()
 
 
+def test_a_head_that_has_seen_nothing_promises_nothing_infinite() -> None:
+    head, rows = RewardHead(2, 1, SMALL), transitions(5)
+    assert torch.isfinite(head(*rows)).all()
+    head.add(*(part[:0] for part in rows), torch.zeros(0))
+    assert torch.isfinite(head(*rows)).all()
+
+
 def test_rewards_stay_within_what_was_seen() -> None:
     head = RewardHead(2, 1, SMALL)
     rows = transitions(500)

@@ -40,6 +40,26 @@ def test_a_saved_pool_continues_as_if_never_saved() -> None:
     assert torch.equal(pool.rows()["a"], other.rows()["a"])
 
 
+@pytest.mark.parametrize("capacity", [3, 5, 8])
+@pytest.mark.parametrize("before", [2, 5, 7, 13])
+def test_a_pool_loaded_with_another_capacity_keeps_the_latest_and_goes_on(before: int, capacity: int) -> None:
+    pool, other = Pool(5, {"a": 1, "b": 2}), Pool(capacity, {"a": 1, "b": 2})
+    pool.add(numbers(0, before))
+    other.load_state_dict(pool.state_dict())
+    for start, n in ((before, 0), (before, 1), (before + 1, 3), (before + 4, 2)):
+        other.add(numbers(start, n))
+        new = start + n - before
+        kept = range(max(0, before - min(5, capacity), start + n - capacity), start + n)
+        assert sorted(other.rows()["a"].flatten().tolist()) == list(kept), new
+        assert torch.equal(other.rows()["a"].repeat(1, 2), other.rows()["b"])
+
+
+def test_what_is_stored_holds_on_to_no_graph() -> None:
+    pool = Pool(5, {"a": 1})
+    pool.add({"a": torch.ones(2, 1, requires_grad=True) * 2})
+    assert not pool.rows()["a"].requires_grad
+
+
 def test_bad_rows_are_refused_whole() -> None:
     pool = Pool(5, {"a": 1, "b": 2})
     rows = numbers(0, 3)

@@ -71,6 +71,14 @@ def test_nothing_is_to_be_had_after_an_end() -> None:
     assert float(model.values(gain, 1)[2, 1]) == float(gain[2, 1])
 
 
+def test_what_is_none_of_the_tables_is_refused_and_not_counted() -> None:
+    model = DirichletModel(3, 2)
+    for state, action, following in ((0, 0, 3), (3, 0, 0), (0, 2, 0), (-1, 0, 0)):
+        with pytest.raises(vime.InvalidData, match="none of the table's"):
+            model.observe(*(torch.tensor([i]) for i in (state, action, following)))
+    assert not model.visits.any()
+
+
 def test_counts_are_saved_and_bad_sizes_refused() -> None:
     model, other = DirichletModel(2, 2), DirichletModel(2, 2)
     model.observe(torch.tensor([1]), torch.tensor([0]), torch.tensor([1]))

@@ -361,6 +361,34 @@ def test_the_weight_can_be_changed_on_the_way() -> None:
     assert env.step(0)[1] == 2.5 + 4.0
 
 
+def test_the_weight_is_saved_with_the_rest() -> None:
+    env, other = (vime.wrap(Script(), "rnd", scale=1.0) for _ in range(2))
+    env.bonus.scale = 0.25
+    other.load_state_dict(env.state_dict())
+    assert other.bonus.scale == 0.25
+
+
+def test_one_batch_that_cannot_be_learnt_from_spoils_none_of_those_after_it() -> None:
+    class Failing(Recorder):
+        def learn(self, batch: vime.Transitions) -> dict[str, float]:
+            if not self.learnt:
+                self.learnt = True
+                raise vime.InvalidData("no number")
+            return {"steps": float(len(batch.done))}
+
+        learnt = False
+
+    env = vime.wrap(Script(), Failing(), learn_every=2)
+    env.reset()
+    env.step(0)
+    with pytest.raises(vime.InvalidData, match="no number"):
+        env.step(0)
+    env.reset()
+    env.step(0)
+    env.step(0)
+    assert env.metrics == {"steps": 2.0}
+
+
 def test_the_users_scaling_replaces_that_of_the_bonus() -> None:
     assert vime.wrap(Script(), "vime", scaling=PLAIN).bonus.scaling is PLAIN
 

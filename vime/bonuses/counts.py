@@ -15,7 +15,7 @@ from vime.normalise import Scaling
 from vime.saved import Saved
 from vime.spaces import make_action_encoder
 from vime.transitions import Observation, Transitions
-from vime.visits import Keys, ranks
+from vime.visits import Keys
 
 
 class Counts(Saved):
@@ -75,11 +75,9 @@ class Counts(Saved):
 
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
         """Returns one over the root of the count at the successor of every transition."""
-        keys = self._keys(flat_successors(batch, self.settings.device))
-        counts, valid = self.table.look_up(keys), batch.valid.flatten().cpu()
-        if not batch.sampled:
-            counts[valid] += ranks(keys[valid][:, None])
-        return torch.where(batch.valid, counts.clamp_min(1).float().rsqrt().view(batch.shape), 0.0)
+        keys = self._keys(flat_successors(batch, self.settings.device)).view(batch.shape)
+        visits = self.table.visits(keys, batch.valid, counted=batch.sampled)
+        return torch.where(batch.valid, visits.float().rsqrt(), 0.0)
 
     def observe(self, batch: Transitions) -> None:
         """Counts the successors; while the grid is being laid, moves it too."""

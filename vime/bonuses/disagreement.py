@@ -89,9 +89,9 @@ class Disagreement(Saved):
         obs, after = (self.encoded.encoder.encode(part) for part in (data.obs, data.next_obs))
         n = len(obs)
         mask = (torch.rand(n, s.members, generator=self.trainer.generator, device=s.device) < s.share).float()
+        self.pool.add({"obs": obs, "action": self.actions.encode(data.action), "change": after - obs, "mask": mask})
         self.encoded.standardise.update(obs)
         self.changes.update(after - obs)
-        self.pool.add({"obs": obs, "action": self.actions.encode(data.action), "change": after - obs, "mask": mask})
 
         def losses(index: Tensor) -> dict[str, Tensor]:
             rows = self.pool.sample(len(index), self.trainer.generator)

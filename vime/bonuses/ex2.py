@@ -105,9 +105,10 @@ class Ex2(Saved):
         Returns `discriminator_loss` (nats) and `divergence` (weighted).
         """
         data = map_observation(lambda x: x.flatten(0, 1).to(self.settings.device), batch.flat().next_obs)
-        rows = self.encoded.encoder.encode(data)
-        self.encoded.standardise.update(rows)
+        with torch.no_grad():
+            rows = self.encoded.encoder.encode(data)
         self.pool.add({"features": rows})
+        self.encoded.standardise.update(rows)
         rows = self.encoded.standardise(rows)
 
         def losses(index: Tensor) -> dict[str, Tensor]:

@@ -29,9 +29,10 @@ class FaithfulVime:
 
     References: Houthooft et al. 2016, arXiv:1605.09674, with its released code.
 
-    Differs from the release: nothing in the bonus; the agent's side of it (a value baseline fitted to the task's
-    reward alone, Monte-Carlo advantages) is the affair of the algorithm. Paths are cut at the end of a batch, as the
-    release cuts them at the end of an iteration.
+    Differs from the release: a yardstick is at least a tenth of the bonus's mean (`Scaling`). The agent's side (a value
+    baseline fitted to the task's reward alone, Monte-Carlo advantages) is the affair of the algorithm. Paths are cut at
+    the end of a batch, as the release cuts them at the end of an iteration; in `vime.wrap`, which scores every step by
+    itself, there is no step before the last one to copy.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -75,11 +76,11 @@ class FaithfulVime:
         skip_first: bool = True
         """Pay nothing in the first batch."""
         copy_last: bool = True
-        """The last step of a path gets the gain of the step before it, for its successor was not stored."""
+        """In rollouts, the last step of a path gets the gain of the step before it: its successor was not stored."""
         cross_episodes: bool = True
         """Fit to pairs that lead from the last observation of an episode to the first of the next one."""
         zero_row: bool = True
-        """The pool's statistics count one row of zeros."""
+        """The pool begins with one row of zeros, which counts in its statistics and is fitted to."""
         seed: int = 0
         """Seed of everything random in the bonus."""
         device: str = "cpu"
@@ -131,6 +132,7 @@ class FaithfulVime:
             self.pool.add({name: column[:1].zero_() for name, column in self.pool.columns.items()})
         self.generator = torch.Generator(s.device).manual_seed(s.seed + 1)
         self.observed = self.learned = 0
+        self._measure()
 
     @torch.no_grad()
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
@@ -171,6 +173,7 @@ class FaithfulVime:
         if s.cross_episodes:
             columns["next_obs"] = self._following(columns, batch)
         self.pool.add({name: part[valid] for name, part in columns.items()})
+        self._measure()
         metrics = {"model_error": float(error), "realised_gain": float(self.reward(batch).mean())}
         if len(self.pool) < s.smallest_pool:
             return metrics
@@ -194,19 +197,25 @@ class FaithfulVime:
     def _following(self, columns: dict[str, Tensor], batch: Transitions) -> Tensor:
         """The observation stored after each one, whatever happened in between; the last one keeps its successor."""
         t, b = batch.shape
-        shifted = columns["next_obs"].view(t, b, -1).clone()
-        shifted[:-1] = columns["obs"].view(t, b, -1)[1:]
-        return shifted.flatten(0, 1)
+        obs, successors = (columns[name].view(t, b, -1) for name in ("obs", "next_obs"))
+        valid = batch.valid.to(obs.device)
+        step = torch.arange(t, device=obs.device).view(t, 1).expand(t, b)
+        stored = torch.where(valid, step, t).flip(0).cummin(0).values.flip(0)  # the next step from here on that is one
+        after = torch.cat([stored[1:], torch.full_like(stored[:1], t)])
+        following = obs.gather(0, after.clamp_max(t - 1).unsqueeze(2).expand_as(obs))
+        return torch.where((after < t).unsqueeze(2), following, successors).flatten(0, 1)
+
+    def _measure(self) -> None:
+        """Takes mean and deviation of the pool, by which everything is standardised until more comes."""
+        stored = {
+            name: rows if len(rows) else rows.new_zeros(1, rows.shape[1]) for name, rows in self.pool.rows().items()
+        }
+        self.scales = {n: (stored[n].mean(0), stored[n].std(0, correction=0) + TINY) for n in ("obs", "action")}
 
     def _standardise(self, columns: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        stored = self.pool.rows()
-        scaled = {}
-        for name in ("obs", "action"):
-            rows = stored[name] if len(self.pool) else torch.zeros_like(columns[name][:1])
-            scaled[name] = (rows.mean(0), rows.std(0, correction=0) + TINY)
         obs, action, successor = columns["obs"], columns["action"], columns["next_obs"]
-        mean, deviation = scaled["obs"]
-        x = torch.cat([(obs - mean) / deviation, (action - scaled["action"][0]) / scaled["action"][1]], 1)
+        (mean, deviation), (centre, spread) = self.scales["obs"], self.scales["action"]
+        x = torch.cat([(obs - mean) / deviation, (action - centre) / spread], 1)
         y = (successor - (obs if self.settings.target == "change" else mean)) / deviation
         return x, y
 
@@ -227,6 +236,7 @@ class FaithfulVime:
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(deepcopy(state["optimiser"]))  # torch would share its tensors
         self.pool.load_state_dict(state["pool"])
+        self._measure()
         self.encoder.load_state_dict(state["encoder"])
         self.generator.set_state(state["generator"].cpu())
         self.observed, self.learned = int(state["observed"]), int(state["learned"])

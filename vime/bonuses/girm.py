@@ -92,7 +92,8 @@ class Girm(Saved):
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Fits the model to the batch; returns `rebuilding_loss`, `divergence` (weighted) and `action_loss`."""
         data = moves(batch.flat(), self.settings.device)
-        before, after = (self.encoded.encoder.encode(part) for part in (data.obs, data.next_obs))
+        with torch.no_grad():
+            before, after = (self.encoded.encoder.encode(part) for part in (data.obs, data.next_obs))
         self.encoded.standardise.update(before)
         self.changes.update(after - before)
         x, change = self.encoded.standardise(before), self.changes(after - before)

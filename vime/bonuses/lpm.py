@@ -107,9 +107,9 @@ class Lpm(Saved):
         Returns `forward_loss` and `error_loss`.
         """
         rows = self._columns(batch.flat())
+        self.pool.add(rows)
         self.encoded.standardise.update(rows["obs"])
         self.changes.update(rows["change"])
-        self.pool.add(rows)
 
         def forward_loss(index: Tensor) -> dict[str, Tensor]:
             part = self.pool.sample(len(index), self.trainer.generator)

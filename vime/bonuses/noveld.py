@@ -25,8 +25,9 @@ class NovelD(Saved):
         n(s) = \|\hat f(s) - f(s)\|
 
     `n` is the root of the error of `Rnd`. Visits are told apart exactly for images and discrete values; other numbers
-    by cells of `cell` deviations. The first observation of an episode is no visit. Transitions that do not follow on
-    each other (the minibatches of off-policy learning) each count as the first of an episode.
+    by cells of `cell` deviations, a grid that moves a little whenever the bonus learns. The first observation of an
+    episode is no visit. Transitions that do not follow on each other (the minibatches of off-policy learning) each
+    count as the first of an episode.
 
     References: Zhang et al. 2021, "NovelD: a simple yet effective exploration criterion", NeurIPS 34, equation 2.
 

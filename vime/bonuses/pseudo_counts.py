@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vime.episodic import EpisodicMemory, RandomEncoder, flat_successors, nearest
+from vime.episodic import EpisodicMemory, RandomEncoder, flat_successors, nearest_others
 from vime.errors import InvalidSettings
 from vime.inverse import InverseEncoder, InverseSettings
 from vime.normalise import TINY, RunningMoments, Scaling
@@ -54,7 +54,7 @@ class PseudoCounts(Saved):
     over the distances :math:`d_i` to the `k` nearest earlier successors of the episode; :math:`d_m^2` is the running
     mean of their squares. It is zero where the root and `c` exceed `most`. The memory of an environment is empty after
     an episode ends. The steps of a minibatch sampled from a replay buffer have lost their episodes: they are compared
-    with the latest successors of all episodes instead.
+    with the latest successors of all episodes instead, themselves left out.
 
     References: Badia et al. 2020, "Never give up: learning directed exploration strategies", arXiv:2002.06038,
         equation 2 and algorithm 1.
@@ -124,7 +124,8 @@ class PseudoCounts(Saved):
         marked = self._marked(batch)
         if batch.sampled and len(self.recent):
             rows = self.recent.rows()["features"]
-            distances = nearest(marked[0].flatten(0, 1), rows, None, s.k).view(*batch.shape, -1)
+            same = (s.cluster * float(self.squares.mean)) ** 0.5
+            distances = nearest_others(marked[0].flatten(0, 1), rows, s.k, same).view(*batch.shape, -1)
         else:
             distances = self._distances(*marked)
         squares = distances.square()

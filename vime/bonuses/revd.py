@@ -9,7 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vime.bonuses.pseudo_counts import NeighbourSettings
-from vime.episodic import PREVIOUS, RUNNING, EpisodicMemory, RandomEncoder, flat_successors, nearest
+from vime.episodic import (
+    PREVIOUS,
+    RUNNING,
+    EpisodicMemory,
+    RandomEncoder,
+    flat_successors,
+    nearest,
+    nearest_others,
+)
 from vime.errors import InvalidSettings
 from vime.normalise import Scaling
 from vime.saved import Saved
@@ -70,9 +78,9 @@ class Revd(Saved):
     def _anywhere(self, features: Float[Tensor, "t b w"], tag: int) -> Float[Tensor, "t b k"]:
         """Distances to the nearest remembered steps with this tag in any environment, but for the step itself."""
         rows, queries = self.memory.rows[self.memory.episode == tag], features.flatten(0, 1)
-        found = nearest(queries, rows, None, self.settings.k + 1)
-        same = (found[:, :1] < CLOSEST) if tag == RUNNING else torch.zeros_like(found[:, :1], dtype=torch.bool)
-        return torch.where(same, found[:, 1:], found[:, :-1]).view(*features.shape[:2], -1)
+        k = self.settings.k
+        found = nearest_others(queries, rows, k) if tag == RUNNING else nearest(queries, rows, None, k)
+        return found.view(*features.shape[:2], -1)
 
     @torch.no_grad()
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:

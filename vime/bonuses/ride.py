@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vime.counts import CountTable
 from vime.errors import InvalidSettings
 from vime.inverse import InverseFeatures, InverseSettings
 from vime.normalise import Scaling
@@ -21,9 +22,10 @@ class Ride(Saved):
 
     .. math:: r_t = \frac{\|\phi(s_{t+1}) - \phi(s_t)\|_2}{\sqrt{N_{ep}(s_{t+1})}}
 
-    Counts are exact for images and discrete values; other numbers are counted in cells of `cell` deviations. The visit
-    itself counts, the first observation of an episode does not. The transitions of a minibatch
-    sampled from a replay buffer each count as the first of an episode, or as the mean count of all environments says.
+    Counts are exact for images and discrete values; other numbers are counted in cells of `cell` deviations, a grid
+    that moves a little whenever the bonus learns, so that running episodes may meet a place anew then. The visit itself
+    counts, the first observation of an episode does not. The transitions of a minibatch sampled from a replay buffer
+    each count as the first of an episode. Without `episodic` the counts are those of all training, as of `Counts`.
 
     References: Raileanu and Rocktäschel 2020, "RIDE: Rewarding impact-driven exploration for procedurally-generated
         environments", arXiv:2002.12292, section 3.
@@ -39,14 +41,18 @@ class Ride(Saved):
         """Side of a cell in which continuous observations count as one, in deviations of the observation."""
         episodic: bool = True
         """Count anew in every episode."""
+        settle: int = 2000
+        """Observations that the grid is laid by where counts are not `episodic`; then they begin, and it stays."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             if not self.cell > 0:
                 raise InvalidSettings(f"`cell` must be positive; got {self.cell}.")
+            if self.settle < 1:
+                raise InvalidSettings(f"`settle` must be at least 1; got {self.settle}.")
 
     scaling: ClassVar[Scaling] = Scaling()
-    parts = ("features", "keys", "visits")
+    parts = ("features", "keys", "visits", "laid")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
@@ -54,7 +60,8 @@ class Ride(Saved):
         self.settings = s = settings or self.Settings()
         self.features = InverseFeatures(observation_space, action_space, s, forward=True)
         self.keys = Keys(observation_space, s.cell, s.seed, s.device)
-        self.visits = Visits(s.device, s.episodic)
+        self.visits: Visits | CountTable = Visits(s.device) if s.episodic else CountTable()
+        self.laid = 0
 
     def _visited(self, batch: Transitions) -> tuple[Tensor, Tensor, Tensor]:
         flat = map_observation(lambda part: part.flatten(0, 1), batch.next_obs)
@@ -64,20 +71,29 @@ class Ride(Saved):
     @torch.no_grad()
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
         """Returns the impact of every transition over the root of its count, in units of the features."""
-        visited = self._visited(batch)
-        counts = (
-            self.visits.recall(visited[0])
-            if batch.sampled and not self.settings.episodic
-            else self.visits.count(*visited)
-        )
+        keys, begins, valid = self._visited(batch)
+        if isinstance(self.visits, Visits):
+            counts = self.visits.count(keys, begins, valid)
+        else:
+            counts = self.visits.visits(keys, valid, counted=batch.sampled).to(self.settings.device)
         return torch.where(batch.valid, (self.features.impact(batch) / counts.sqrt()).cpu(), 0.0)
 
     @torch.no_grad()
     def observe(self, batch: Transitions) -> None:
         """Counts the successors of the batch."""
-        self.visits.advance(*self._visited(batch), batch.done[-1].to(self.settings.device))
+        keys, begins, valid = self._visited(batch)
+        if isinstance(self.visits, Visits):
+            self.visits.advance(keys, begins, valid, batch.done[-1].to(self.settings.device))
+        else:
+            self.visits.add(keys[valid])
 
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Fits the features to the batch; returns `inverse_loss` and `forward_loss`."""
-        self.keys.update(map_observation(lambda part: part.flatten(0, 1), batch.flat().next_obs))
+        obs = map_observation(lambda part: part.flatten(0, 1), batch.flat().next_obs)
+        if isinstance(self.visits, Visits):
+            self.keys.update(obs)
+        elif self.keys.standardise and self.laid < self.settings.settle:
+            self.keys.update(obs)
+            self.laid += int(batch.valid.sum())
+            self.visits.clear()  # they are of another grid
         return self.features.learn(batch)
