@@ -112,13 +112,13 @@ def attach(
         last = model._last_obs if normaliser is None else getattr(normaliser, "old_obs", None)
         if last is not None:
             tape.start(last)  # type: ignore[arg-type]
+    heads = None if second is None else Streams(model, second)  # type: ignore[arg-type]
     if present is not None and present.streams is not None:
         present.streams.remove()
     if off_policy:
         tape.begin(-(-learn_every // place.num_envs))
     record(place, tape)
     buffer: Any = model.replay_buffer if isinstance(model, OffPolicyAlgorithm) else model.rollout_buffer
-    heads = None if second is None else Streams(model, second)  # type: ignore[arg-type]
     make_curious(buffer, Curiosity(model, scaled, tape, learn_every, rule, heads))
     return model
 

@@ -154,6 +154,7 @@ def load_run(model: BaseAlgorithm, state: Mapping[str, Any], seed: int) -> str |
         _load_memory(model, progress["memory"])
         if progress["environments"] is None:
             recorder.forget_unfinished()
+            _cut_replay(getattr(model, "replay_buffer", None))
             fresh = np.random.SeedSequence([seed, model.num_timesteps]).generate_state(1)[0]
             env.seed(int(fresh) // 2)  # type: ignore[union-attr] # half: there is room for one more per copy
             model._last_obs = env.reset()  # type: ignore[union-attr,assignment]
@@ -177,6 +178,16 @@ def fitting() -> Iterator[None]:
         raise CheckpointError(
             f"The checkpoint does not fit this run: {reason}. Delete it to start this run from the beginning."
         ) from error
+
+
+def _cut_replay(buffer: Any) -> None:
+    """Marks the last stored step of every copy as one that its episode was cut short at: what follows is another."""
+    if buffer is None or not buffer.size():
+        return
+    last = (buffer.pos - 1) % buffer.buffer_size
+    buffer.dones[last] = 1.0
+    if buffer.handle_timeout_termination:
+        buffer.timeouts[last] = 1.0
 
 
 def find_recorder(model: BaseAlgorithm) -> Recorder:

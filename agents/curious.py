@@ -15,6 +15,9 @@ from agents.weight import Fixed, Weight
 from vime import CheckpointError, ScaledBonus, Transitions
 from vime.transitions import concatenate
 
+UNFIT = (AttributeError, KeyError, TypeError, ValueError, RuntimeError)
+"""What states that belong elsewhere raise."""
+
 
 class Curiosity:
     """What makes a model curious: the bonus, the record that it has yet to learn from, and its latest metrics."""
@@ -91,10 +94,16 @@ class Curiosity:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the future depends on, as tensors and plain Python values; all but the bonus's `scale`."""
         return {
-            "bonus": self.bonus.state_dict(),
+            **self.learned(),
             "tape": self.tape.state_dict(),
             "pending": [{f.name: getattr(batch, f.name) for f in fields(batch)} for batch in self._pending],
             "metrics": dict(self.metrics),
+        }
+
+    def learned(self) -> dict[str, Any]:
+        """Bonus, weight and second value head: what is worth keeping where the environments begin anew."""
+        return {
+            "bonus": self.bonus.state_dict(),
             "rule": type(self.rule).__name__,
             "weight": self.rule.state_dict(),
             "streams": None if self.streams is None else self.streams.state_dict(),
@@ -106,23 +115,33 @@ class Curiosity:
         Raises:
             CheckpointError: it belongs to another bonus, rule of the weight, spaces or number of copies.
         """
+        self.load_learned(state)
+        try:
+            self.tape.load_state_dict(state["tape"])
+            self._pending = [Transitions(**batch) for batch in state["pending"]]
+            self.metrics = dict(state["metrics"])
+        except UNFIT as error:
+            raise CheckpointError(f"This saved state is no state of a curious model: {error!r}.") from error
+
+    def load_learned(self, state: Mapping[str, Any]) -> None:
+        """Continues from what `learned` returned.
+
+        Raises:
+            CheckpointError: it belongs to another bonus, rule of the weight, or number of streams.
+        """
         mine, theirs = type(self.rule).__name__, state.get("rule", "an earlier version")
         if theirs != mine:
             raise CheckpointError(
                 f"This is a saved state of the weight {theirs}, and here it is {mine}: take the same."
             )
+        if (state.get("streams") is None) != (self.streams is None):
+            raise CheckpointError("One of the two has a second stream and the other has none: take the same `streams`.")
         try:
             self.bonus.load_state_dict(state["bonus"])
-            self.tape.load_state_dict(state["tape"])
-            self._pending = [Transitions(**batch) for batch in state["pending"]]
-            self.metrics = dict(state["metrics"])
             self.rule.load_state_dict(state["weight"])
-            streams = state["streams"]
-            if (streams is None) != (self.streams is None):
-                raise ValueError("one of the two has a second stream and the other has none")
-            if self.streams is not None and streams is not None:
-                self.streams.load_state_dict(streams)
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if self.streams is not None:
+                self.streams.load_state_dict(state["streams"])
+        except UNFIT as error:
             raise CheckpointError(f"This saved state is no state of a curious model: {error!r}.") from error
 
 

@@ -21,7 +21,7 @@ CLOCKS = {  # attributes that only remember times, or repeat what was reported a
     "Monitor": ("t_start", "episode_times", "episode_returns", "episode_lengths"),
     "RecordEpisodeStatistics": ("episode_start_time", "time_queue"),
 }
-INERT = (type, ModuleType, BuiltinFunctionType, np.ufunc, np.dtype, Enum, EnvSpec, MappingProxyType)
+INERT = (type, ModuleType, BuiltinFunctionType, np.ufunc, np.dtype, EnvSpec, MappingProxyType)
 INERT_NAMES = ("MjModel", "MujocoRenderer")
 
 
@@ -70,17 +70,21 @@ def _save_layer(layer: gymnasium.Env, seen: set[int]) -> dict[str, Any]:
     if _has_hook(layer):
         try:
             return {"layer": name, "hook": encode(layer.get_state()), "spaces": _save_spaces(layer)}  # type: ignore[attr-defined]
-        except (NotPlain, TypeError) as error:
+        except (AttributeError, NotPlain, TypeError) as error:
             raise NotSaveable(f"{name}.get_state gave no plain data ({error})") from error
     if any(getattr(cls, "__slots__", ()) for cls in type(layer).__mro__):
         raise NotSaveable(f"{name} keeps its state in slots")
     values: dict[str, Any] = {}
     mujoco: dict[str, Any] = {}
+    members: dict[str, str] = {}
     for key, value in vars(layer).items():
         if key == "env" or key in CLOCKS.get(name, ()) or _inert(value):
             continue
         if isinstance(value, gymnasium.Space):
             continue  # its generator is saved with the spaces
+        if isinstance(value, Enum):
+            members[key] = value.name
+            continue
         if type(value).__name__ == "MjData" and hasattr(layer, "model"):
             mujoco[key] = _save_mujoco(layer.model, value)  # type: ignore[attr-defined]
             continue
@@ -92,7 +96,7 @@ def _save_layer(layer: gymnasium.Env, seen: set[int]) -> dict[str, Any]:
             values[key] = encode(value)
         except NotPlain as error:
             raise NotSaveable(f"{name}.{key} is not plain data ({error})") from error
-    return {"layer": name, "values": values, "mujoco": mujoco, "spaces": _save_spaces(layer)}
+    return {"layer": name, "values": values, "members": members, "mujoco": mujoco, "spaces": _save_spaces(layer)}
 
 
 def _load_layer(layer: gymnasium.Env, part: dict[str, Any]) -> None:
@@ -106,6 +110,9 @@ def _load_layer(layer: gymnasium.Env, part: dict[str, Any]) -> None:
             old.bit_generator.state = new.bit_generator.state  # whoever else holds the generator keeps it
         else:
             setattr(layer, key, new)
+    for key, member in part["members"].items():
+        kind: Any = type(vars(layer)[key])
+        setattr(layer, key, kind[member])
     for key, value in part["mujoco"].items():
         _load_mujoco(layer.model, getattr(layer, key), value)  # type: ignore[attr-defined]
 
@@ -114,7 +121,8 @@ def _inert(value: Any) -> bool:
     """Whether nothing that happens later depends on a change of `value`."""
     if isinstance(value, FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        return all(_inert(cell) or isinstance(cell, (str, int, float, tuple, type(None), np.ndarray)) for cell in cells)
+        plain = (str, int, float, tuple, type(None), np.ndarray, Enum)
+        return all(_inert(cell) or isinstance(cell, plain) for cell in cells)
     return isinstance(value, INERT) or type(value).__name__ in INERT_NAMES
 
 

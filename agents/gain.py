@@ -94,7 +94,7 @@ class MaxInfo(Fixed):
         """
         with torch.no_grad():
             features = self._slow.extract_features(obs, self._slow.features_extractor)
-            chosen, slow = (self._code(net._predict(obs, deterministic=True)) for net in (self._actor, self._slow))
+            chosen, slow = (self._code(_mode(net, obs)) for net in (self._actor, self._slow))
         loss = (self._expected(features, self._code(actions)) - worth).square().mean()
         self._fitting.zero_grad()
         loss.backward()
@@ -107,6 +107,8 @@ class MaxInfo(Fixed):
         with torch.no_grad():
             self._log.clamp_(-math.log(REACH), math.log(REACH))
         polyak_update(self._actor.parameters(), self._slow.parameters(), self.tau)
+        for present, slow_one in zip(self._actor.buffers(), self._slow.buffers(), strict=True):
+            slow_one.copy_(present)  # running statistics, which an average of averages would only delay
 
     def _code(self, actions: Tensor) -> Float[Tensor, "n d"]:
         if self._choices:
@@ -132,6 +134,15 @@ class MaxInfo(Fixed):
             self._log.copy_(state["log"])
         for name in ("slow", "gain", "fitting", "tuning"):
             getattr(self, f"_{name}").load_state_dict(state[name])
+
+
+def _mode(net: Any, obs: Any) -> Tensor:
+    """Returns the likeliest actions, without moving what a network in training moves (statistics, dropout)."""
+    training = net.training
+    net.set_training_mode(False)
+    actions = net._predict(obs, deterministic=True)
+    net.set_training_mode(training)
+    return actions
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:

@@ -21,6 +21,7 @@ from agents.episodes import Episode, UnderWay, joined, parted
 from agents.vecenv import Parts, by_key
 from vime.errors import CheckpointError, InvalidSettings
 
+GENTLE = 0.5  # norm at which gradients are cut where the learner does not say
 SEED_STREAM = 5923  # sets the choice of steps apart from others of the same seed
 
 
@@ -130,6 +131,7 @@ class SelfImitation(BaseCallback):
         unit = max(float(np.abs(part).max()) for part in returns) or 1.0
         ends = np.cumsum([len(episode) for episode in self.kept])
         loss, weights = torch.zeros(()), torch.zeros(())
+        norm = self.model.max_grad_norm or GENTLE  # type: ignore[attr-defined] # TRPO, which clips none, says zero
         policy.set_training_mode(True)
         for _ in range(batches):
             chosen = torch.randint(int(ends[-1]), (self.batch_size,), generator=self.generator).numpy()
@@ -141,7 +143,7 @@ class SelfImitation(BaseCallback):
             loss = -(weights * log_prob).mean()
             policy.optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(policy.parameters(), self.model.max_grad_norm)  # type: ignore[attr-defined]
+            nn.utils.clip_grad_norm_(policy.parameters(), norm)
             policy.optimizer.step()
         policy.set_training_mode(False)
         self.logger.record("self_imitation/loss", float(loss.detach()))

@@ -67,12 +67,11 @@ class WithSkill(gymnasium.Wrapper[np.ndarray, Any, np.ndarray, Any]):
         return self._with_skill(obs), float(reward) if self.paid else 0.0, terminated, truncated, info
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the state of the environment beneath, and the skill."""
-        return {"env": self.env.get_wrapper_attr("get_state")(), "skill": self.skill}
+        """Returns the skill; the environment beneath speaks for itself."""
+        return {"skill": self.skill}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues exactly where `get_state` was called."""
-        self.env.get_wrapper_attr("set_state")(state["env"])
+        """Takes the skill of what `get_state` returned."""
         self.skill = int(state["skill"])
 
 

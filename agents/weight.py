@@ -1,5 +1,6 @@
 """How the weight of the bonus follows from its `scale`: fixed, fading, or tuned by what the agent earns."""
 
+import copy
 import math
 from collections.abc import Mapping
 from numbers import Real
@@ -165,7 +166,7 @@ WEIGHTS: Mapping[str, type[Fixed]] = {"fixed": Fixed, "fading": Fading, "tuned":
 
 
 def make_weight(weight: str | Weight, *, off_policy: bool = False) -> Weight:
-    """Returns the rule `weight` itself, or the one of that name with its usual settings.
+    """Returns a copy of the rule `weight` with no model's state but its own, or the one of that name.
 
     Args:
         weight: "fixed", "fading", "tuned" or a rule; off-policy "tuned" means `agents.gain.MaxInfo`.
@@ -187,7 +188,7 @@ def make_weight(weight: str | Weight, *, off_policy: bool = False) -> Weight:
         raise InvalidSettings(
             f"`weight` must be one of {', '.join(WEIGHTS)}, or a rule of agents.weight; got {weight!r}."
         )
-    return weight
+    return copy.deepcopy(weight)
 
 
 def between(name: str, value: float, high: float) -> float:

@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.attach import attach, curiosity
 from agents.curious import Curiosity
-from vime import CheckpointError, Scaling
+from vime import Scaling
 from vime.errors import build_settings
 
 CARRIED = "carried_curiosity"  # the attribute of a model under which its zip file holds the bonus
@@ -50,23 +50,11 @@ class Curious(BaseCallback):
             present: Any = curiosity(self.model)
             carried = getattr(self.model, CARRIED, None)
             if carried is not None:
-                _continue(present, carried.state)
+                present.load_learned(carried.state)
             setattr(self.model, CARRIED, Carried(present))
 
     def _on_step(self) -> bool:
         return True
-
-
-def _continue(present: Curiosity, state: Mapping[str, Any]) -> None:
-    present.bonus.load_state_dict(state["bonus"])
-    if (state["streams"] is None) != (present.streams is None):
-        raise CheckpointError("The model was trained with another number of `streams`; give the same.")
-    try:
-        present.rule.load_state_dict(state["weight"])
-        if present.streams is not None:
-            present.streams.load_state_dict(state["streams"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"The model was trained with another `weight` or another policy: {error}.") from error
 
 
 class Carried:
@@ -78,9 +66,7 @@ class Carried:
     @property
     def state(self) -> dict[str, Any]:
         """Bonus, weight and second value head, as tensors and plain Python values."""
-        own = self.present
-        streams = None if own.streams is None else own.streams.state_dict()
-        return {"bonus": own.bonus.state_dict(), "weight": own.rule.state_dict(), "streams": streams}
+        return self.present.learned()
 
     def __reduce__(self) -> tuple[Any, tuple[bytes]]:
         file = io.BytesIO()

@@ -182,7 +182,7 @@ class ScaledBonus:
 
     @property
     def scale(self) -> float:
-        """Weight of the bonus in the reward; saved and loaded with the rest."""
+        """Weight of the bonus in the reward; no part of what is saved."""
         return self._scale
 
     @scale.setter
@@ -246,12 +246,12 @@ class ScaledBonus:
         return torch.log1p(raw.clamp_min(0)) if self.scaling.squash else raw
 
     def state_dict(self) -> dict[str, Any]:
-        """The bonus, of which kind it is, its yardstick, and its weight as it is now."""
-        kind, yardstick = type(self.bonus).__name__, self.yardstick.state_dict()
-        return {"kind": kind, "bonus": self.bonus.state_dict(), "yardstick": yardstick, "scale": self.scale}
+        """The bonus, of which kind it is, and its yardstick; not `scale`, which is the user's."""
+        kind = type(self.bonus).__name__
+        return {"kind": kind, "bonus": self.bonus.state_dict(), "yardstick": self.yardstick.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a saved state, bit for bit, its weight included; one that is refused changes nothing.
+        """Continues from a saved state, bit for bit; one that is refused changes nothing. `scale` stays what it is.
 
         Raises:
             CheckpointError: the state belongs to another bonus, or to one of another shape.
@@ -277,5 +277,4 @@ class ScaledBonus:
     def _load(self, state: dict[str, Any]) -> None:
         self.bonus.load_state_dict(state["bonus"])
         self.yardstick.load_state_dict(state["yardstick"])
-        self.scale = state["scale"]
         self._asked = None

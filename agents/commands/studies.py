@@ -69,6 +69,7 @@ def compare_from(words: Sequence[str]) -> Callable[..., None]:
             json: Print the summary as JSON, and no live display.
         """
         import agents.compare
+        from vime.errors import InvalidSettings
 
         config = RunConfig(**{field.name: getattr(base, field.name) for field in fields(RunConfig)})
         grid: dict[str, Any] = {"bonuses": _bonuses(bonuses), "seeds": _seeds(seeds)}
@@ -83,6 +84,8 @@ def compare_from(words: Sequence[str]) -> Callable[..., None]:
             if controls is not None:
                 grid["controls"] = controls
             study = _standing(out, config, {name: value for name, value in grid.items() if name in named}, named)
+        if only is not None and (count or json or ray is not None or jobs is not None):
+            raise InvalidSettings("`--only` makes one run, here: leave out --count, --json, --ray and --jobs.")
         if count:
             print(len(agents.compare.open_study(study.check(), out).runs()))
         elif only is not None:
@@ -145,6 +148,10 @@ def report(out: Positional[Path], live: bool = False, port: int = 8765, json: bo
         json: Print the summary as JSON.
     """
     if live:
+        if json:
+            from vime.errors import InvalidSettings
+
+            raise InvalidSettings("`--live` serves a page and prints no summary: leave out --json or --live.")
         _serve(out, port)
         return
     import agents.compare

@@ -40,10 +40,10 @@ def animate(task: str, path: Path) -> bytes | None:
     from envs.drawing import frame
 
     arrays = read_arrays(path)
-    if arrays is None or not {"obs", "reward"} <= arrays.keys() or len(arrays["obs"]) == 0:
+    if arrays is None or not {"obs", "reward"} <= arrays.keys() or not 0 < len(arrays["obs"]) <= len(arrays["reward"]):
         return None  # cut short by a crash: the report does without
     observations, rewards = arrays["obs"], arrays["reward"]
-    paid = np.concatenate([[False], np.cumsum(rewards > 0) > 0])  # observation i+1 is what reward i was paid for
+    paid = np.cumsum(rewards > 0) > 0  # reward i was paid for coming to observation i
     for shrink in (1, 2, 4, 8):
         stride = max(1, -(-len(observations) // (MAX_FRAMES // shrink)))
         shown = sorted({*range(0, len(observations), stride), len(observations) - 1})
@@ -52,7 +52,7 @@ def animate(task: str, path: Path) -> bytes | None:
             pixels = frame(task, observations[i])
             if pixels is None:
                 return None
-            pictures.append(_with_bar(pixels, (i + 1) / len(observations), bool(paid[min(i, len(paid) - 1)])))
+            pictures.append(_with_bar(pixels, (i + 1) / len(observations), bool(paid[i])))
         content = gif(pictures, FRAME_MILLISECONDS * shrink)
         if len(content) <= MAX_BYTES:
             return content

@@ -18,7 +18,7 @@ from typing import Any
 from agents.compare.launch import PRELOAD, Watch, interruptible, launch, standing
 from agents.compare.machines import ANSWER_SECONDS, check_head, check_machines, differing, facts_here, line, needs
 from agents.compare.states import RunState
-from agents.compare.worker import GRACE_SECONDS, Run, train_run
+from agents.compare.worker import GRACE_SECONDS, LOST, Run, train_run
 from agents.config import RunConfig
 from agents.lease import LEASE_FILE
 from vime.errors import ClusterError
@@ -140,7 +140,7 @@ def _settle(ray: ModuleType, task: Any, state: RunState) -> None:
     state.status, state.message, state.exit_code = outcome["status"], outcome["message"], outcome["exit_code"]
     if outcome["exit_code"] == -signal.SIGKILL:
         state.give_back("it was killed, as the system does when memory runs out")
-    elif state.status == "waiting":
+    elif state.status == "waiting" and outcome["exit_code"] != LOST:  # lost: another process is at work on it
         state.give_back("it was stopped on its machine")
 
 

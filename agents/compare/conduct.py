@@ -69,7 +69,7 @@ def compare(
 
 
 def compare_one(study: Study, out: Path, index: int, *, run: Run = train_run) -> RunState:
-    """Returns how run number `index` of the study, counted from 0, ended; the study gets its place in `out`.
+    """Returns how run number `index` of the study in `out`, counted from 0, ended; `study` is added to it first.
 
     For batch systems that start every run by itself, several at a time; the page is written by `report` afterwards.
 
@@ -79,11 +79,10 @@ def compare_one(study: Study, out: Path, index: int, *, run: Run = train_run) ->
         KeyboardInterrupt: Ctrl-C or SIGTERM came, and the run was saved.
     """
     out = Path(out)
-    study.check()
+    study = open_study(study.check(), out)
     count = len(study.runs())
     if not 0 <= index < count:
         raise InvalidSettings(f"The study has {count} runs, numbered 0 to {count - 1}; there is no run {index}.")
-    open_study(study, out)
     config = study.runs()[index]
     (state,) = launch([(config, study.folder(out, config))], jobs=1, run=run)
     return state

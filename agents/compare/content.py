@@ -16,6 +16,7 @@ from agents.compare.states import peek
 from agents.compare.statistics import REPETITIONS
 from agents.compare.study import CONTROL, Study
 from agents.compare.wording import HEADERS, cells, gaps, headline
+from agents.folder import STUDY_FILE
 from agents.names import BONUSES
 
 FIGURES = ("final_return", "evaluation_return", "first_reward_step", "episodes", "cpu_seconds", "wall_seconds")
@@ -57,7 +58,7 @@ def content(
         "ranking": told,
         "headers": HEADERS,
         "repetitions": REPETITIONS,
-        "command": study.command(out),
+        "command": study.command(out) if (out / STUDY_FILE).exists() else None,  # it would begin loose runs anew
         "settings": study.to_json(),
         "versions": _versions(records),
     }

@@ -106,11 +106,22 @@ def study_lock(out: Path) -> Iterator[None]:
     Raises:
         RunConflict: another one is at work there.
     """
+    taken = threading.Event()
+
+    def lost() -> None:
+        taken.set()
+        _thread.interrupt_main()
+
+    held = f"Another `vime compare` is at work in {out}; wait for it, or stop it."
     try:
-        with locked(out, wait=False), Lease(out, lost=_thread.interrupt_main, wait=False):
+        with locked(out, wait=False), Lease(out, lost=lost, wait=False):
             yield
     except FolderHeld as error:
-        raise RunConflict(f"Another `vime compare` is at work in {out}; wait for it, or stop it.") from error
+        raise RunConflict(held) from error
+    except KeyboardInterrupt:
+        if taken.is_set():
+            raise RunConflict(f"{held} It took over while nothing was heard of this one.") from None
+        raise
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ def ranking(records: Sequence[RunRecord], scales: Mapping[str, Scale]) -> dict[s
     are of the others. `profiles`: which part of the runs lies above each of `thresholds`, with bounds. `by_task`: the
     ranks within each task, with `normalised`, the interquartile mean, and `solved`, the runs that reach the mark.
 
-    Tasks on which all runs ended alike tell nothing: where others do, they are left out over all, as `tied`. What
+    Tasks without a reference on which all runs ended alike have no scale: they are left out over all, as `tied`. What
     comes from draws, every bound and the shares of ranks, is None where they have but one run of a task to draw from.
     """
     table = by_contender(records)

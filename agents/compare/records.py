@@ -1,5 +1,6 @@
 """What the folders of a study hold: one record per run, finished or not, and their raw figures."""
 
+import contextlib
 import csv
 import io
 import math
@@ -53,7 +54,10 @@ class RunRecord:
 
     @property
     def area(self) -> float | None:
-        """Mean height of the learning curve, in return per episode; None without a finished episode."""
+        """Mean height of the learning curve, in return per episode; None where the run or its first episode is not
+        finished."""
+        if self.status != "finished":
+            return None
         steps, returns = self.curve("episode_return")
         height = statistics.area(steps, returns, self.config.steps)
         return None if math.isnan(height) else height
@@ -101,7 +105,7 @@ def read_run(folder: Path, config: RunConfig) -> RunRecord:
         return RunRecord(config=config, folder=folder, status="finished", result=result, curves=curves)
     progress = peek(folder / "progress.json") or {}
     common = {"config": config, "folder": folder, "result": progress, "curves": curves}
-    if (folder / ERROR_FILE).exists():
+    with contextlib.suppress(FileNotFoundError):
         return RunRecord(**common, status="failed", error=(folder / ERROR_FILE).read_text(errors="replace"))
     if (folder / "result.json").exists():
         return RunRecord(**common, status="failed", error="result.json is there, but it cannot be read.")
@@ -138,7 +142,6 @@ def study_of(out: Path, records: Sequence[RunRecord]) -> Study:
         return study
     configs = [record.config for record in records]
     return Study(
-        question="Which bonus finds the reward?",
         tasks=tuple(config.task for config in configs),
         bonuses=tuple(config.bonus for config in configs),
         seeds=tuple(sorted({config.seed for config in configs})),

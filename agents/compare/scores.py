@@ -50,7 +50,7 @@ def labels(keys: Iterable[Key]) -> dict[Key, str]:
 
     It is clear where only one algorithm has bonuses on a task, be it another one elsewhere; others are its controls.
     """
-    keys = list(keys)
+    keys = list(dict.fromkeys(keys))  # of runs there are many more than of contenders
     learners: dict[str, set[str]] = {}
     for task in dict.fromkeys(key[0] for key in keys):
         every = {algorithm for other, algorithm, _ in keys if other == task}

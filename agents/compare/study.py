@@ -17,6 +17,7 @@ from vime.errors import InvalidSettings, RunConflict, nearest
 
 RUNS = "runs"
 CONTROL = "none"
+QUESTION = "Which bonus finds the reward?"
 GRID = ("task", "bonus", "seed")
 """Fields of a run that the study sets; all others come from `base` and the recipe of the task."""
 KNOWN = tuple(field.name for field in fields(RunConfig) if field.name not in GRID)
@@ -40,7 +41,7 @@ class Study:
     """By task: algorithms that run there without a bonus, beside the grid. A tuple alone counts for every task."""
     suite: str = ""
     """Name of the suite that tasks, recipes and controls were taken from; empty where they were not."""
-    question: str = "Which bonus finds the reward?"
+    question: str = QUESTION
     """What the study asks, in words; the title of its page."""
 
     def __post_init__(self) -> None:
@@ -220,6 +221,7 @@ def open_study(study: Study, out: Path) -> Study:
             _agree(f"The study in {out}, on {task!r},", there, here)
         grown = replace(
             study,
+            question=before.question if study.question == QUESTION else study.question,
             tasks=_union(before.tasks, study.tasks),
             bonuses=_union(before.bonuses, study.bonuses),
             seeds=tuple(sorted(_union(before.seeds, study.seeds))),

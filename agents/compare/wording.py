@@ -188,7 +188,7 @@ def gaps(records: Sequence[RunRecord]) -> list[str]:
     finished = [record for record in records if record.status == "finished"]
     silent = sum(not record.scored for record in finished)
     if silent:
-        found.append(f"{silent} of {len(finished)} finished runs ended no episode near the end, and have no score.")
+        found.append(f"{silent} of {len(finished)} finished runs ended no episode, and have no score.")
     return found
 
 
@@ -224,12 +224,8 @@ def _standing(row: Row) -> str:
     text = f"{label(row)} {score(row['iqm'])}"
     if row["iqm_low"] is not None:
         text += f" ({score(row['iqm_low'])} to {score(row['iqm_high'])})"
-    text += f", rank {ranks(row)}"
-    return (
-        text
-        if row["best_probability"] is None
-        else f"{text}, best in {100 * row['best_probability']:.0f} % of the draws"
-    )
+    best = row["best_probability"]
+    return f"{text}, rank {ranks(row)}" + ("" if best is None else f", best in {100 * best:.0f} % of the draws")
 
 
 def _verdict(task: str, rows: Sequence[Row]) -> str:
@@ -240,18 +236,18 @@ def _verdict(task: str, rows: Sequence[Row]) -> str:
     controls = [row for row in scored if row["bonus"] == CONTROL]
     control = next((row for row in controls if label(row) == CONTROL), next(iter(controls), None))
     curious = sorted((row for row in scored if row["bonus"] != CONTROL), key=lambda row: -row["iqm"])
-    told = [_result(row) for row in curious[:TOLD]]
+    seen = any(row["found"] for row in rows)
+    told = [_result(row, seen) for row in curious[:TOLD]]
     others = [row["iqm"] for row in curious[TOLD:]]
-    if others:
-        lowest, highest = score(min(others)), score(max(others))
-        told.append(
-            f"{len(others)} other bonuses ended at {lowest} to {highest}" if len(others) > 1 else _result(curious[-1])
-        )
-    told += [_result(row) for row in controls]
+    if len(others) > 1:
+        told.append(f"{len(others)} other bonuses ended at {score(min(others))} to {score(max(others))}")
+    elif others:
+        told.append(_result(curious[-1], seen))
+    told += [_result(row, seen) for row in controls]
     text = f"{task}: {'; '.join(told)}."
     if any(row["seeds"] > 1 for row in scored):
         text += " Returns are interquartile means over the seeds, with 95 % intervals."
-    if not any(row["found"] for row in rows):
+    if not seen and len({(row["iqm"], row["low"], row["high"]) for row in scored}) == 1:
         text += " No run saw a reward, so they cannot be told apart."
     elif control and curious and min(control["seeds"], curious[0]["seeds"]) > 1:
         text += " " + _comparison(curious, control)
@@ -271,12 +267,15 @@ def _verdict(task: str, rows: Sequence[Row]) -> str:
     return text
 
 
-def _result(row: Row) -> str:
+def _result(row: Row, seen: bool) -> str:
+    """Returns what came of a contender; whether it found the reward only if any has `seen` one above zero."""
     name = f"the control ({label(row)})" if row["bonus"] == CONTROL else label(row)
-    found = f"found a reward on {row['found']} of {row['finished']} seed{'s' if row['finished'] > 1 else ''}"
-    if row["found"] and row["first_reward_median"] is not None:
-        found += f" (median step {row['first_reward_median']:,.0f})"
-    ended = f"{name} {found} and ended at {score(row['iqm'])} per episode"
+    if seen:
+        name += f" found a reward on {row['found']} of {row['finished']} seed{'s' if row['finished'] > 1 else ''}"
+        if row["found"] and row["first_reward_median"] is not None:
+            name += f" (median step {row['first_reward_median']:,.0f})"
+        name += " and"
+    ended = f"{name} ended at {score(row['iqm'])} per episode"
     return ended if row["seeds"] == 1 else f"{ended} ({score(row['low'])} to {score(row['high'])})"
 
 

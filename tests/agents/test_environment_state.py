@@ -1,3 +1,4 @@
+from enum import IntEnum
 from typing import Any
 
 import gymnasium
@@ -58,6 +59,31 @@ def test_what_is_not_understood_is_not_saved(value: Any) -> None:
     env.unwrapped.engine = value  # type: ignore[attr-defined]
     with pytest.raises(NotSaveable, match=r"CartPoleEnv\.engine"):
         save_environment(env)
+
+
+def test_a_member_of_an_enumeration_is_state_like_any_other() -> None:
+    class Phase(IntEnum):
+        SEEK = 1
+        CARRY = 2
+
+    env, other = gymnasium.make("CartPole-v1"), gymnasium.make("CartPole-v1")
+    for one, phase in ((env, Phase.CARRY), (other, Phase.SEEK)):
+        one.reset(seed=0)
+        one.unwrapped.phase = phase  # type: ignore[attr-defined]
+    load_environment(other, save_environment(env))
+    assert other.unwrapped.phase is Phase.CARRY  # type: ignore[attr-defined]
+
+
+def test_a_hook_that_fails_is_said_to() -> None:
+    class Hooked(gymnasium.Wrapper):
+        def get_state(self) -> Any:
+            return self.env.get_wrapper_attr("get_state")()
+
+        def set_state(self, state: Any) -> None:
+            pass
+
+    with pytest.raises(NotSaveable, match=r"Hooked\.get_state"):
+        save_environment(Hooked(gymnasium.make("CartPole-v1")))
 
 
 def test_shared_memory_is_not_torn_apart() -> None:

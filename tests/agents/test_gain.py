@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from sb3_contrib import QRDQN
+from sb3_contrib import QRDQN, CrossQ
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -98,6 +98,21 @@ def test_the_tuned_weight_serves_every_learner(walk: Any, plain_bonus: Any, name
     assert not torch.equal(before, rule._gain[0].weight)
     assert rule.alpha != 1 or cls is DQN, "60 steps may change no greedy action, but every other"
     assert curiosity(model).metrics["weight"] == pytest.approx(rule.alpha, rel=0.01)
+
+
+def test_statistics_that_run_in_training_are_left_alone_and_followed() -> None:
+    model = CrossQ("MlpPolicy", "Pendulum-v1", seed=0, learning_starts=20, policy_kwargs={"net_arch": [8]})
+    attach(model, "counts", weight="tuned", learn_every=20)
+    model.learn(40)
+    rule = curiosity(model).rule
+    model.policy.set_training_mode(True)
+    before = [buffer.clone() for buffer in model.actor.buffers()]
+    model.replay_buffer.sample(16)
+    assert model.actor.training
+    for old, now, slow in zip(before, model.actor.buffers(), rule._slow.buffers(), strict=True):
+        assert torch.equal(old, now)
+        assert torch.equal(now, slow)
+    assert before, "it has none"
 
 
 def test_mappings_of_observations_are_served(sampler: Any) -> None:

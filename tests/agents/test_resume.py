@@ -13,10 +13,14 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3.common.buffers import NStepReplayBuffer
 
+from agents.checkpoint import _cut_replay
 from agents.config import RunConfig
 from agents.train import train
 from tests.agents.runs import CASES, assert_same_run, small
+
+BOX = spaces.Box(-99, 99, (1,), np.float32)
 
 
 class Opaque(gymnasium.Env):
@@ -130,6 +134,19 @@ def test_a_task_that_cannot_be_saved_starts_new_episodes_and_says_so(
     ]
     assert result["steps"] == config.steps
     assert not result["exact_resume"]
+
+
+def test_no_return_runs_from_an_episode_into_one_that_was_begun_after_a_resume() -> None:
+    buffer, one = NStepReplayBuffer(10, BOX, BOX, n_steps=3, gamma=0.5), np.ones((1, 1), np.float32)
+    _cut_replay(buffer)
+    for step in range(9):
+        if step == 5:
+            _cut_replay(buffer)
+        buffer.add(one * step, one * (step + 1), one, one[0], 0 * one[0], [{}])
+    samples = buffer._get_samples(np.arange(6))
+    assert samples.rewards[:, 0].tolist() == [1.75, 1.75, 1.75, 1.5, 1.0, 1.75]
+    assert samples.next_observations[3:5, 0].tolist() == [5.0, 5.0]
+    assert not samples.dones.any(), "values are still read at what the cut episode led to"
 
 
 def test_other_versions_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -251,6 +251,15 @@ def test_where_nothing_was_earned_nothing_is_divided_by_it() -> None:
     assert all(torch.isfinite(value).all() for value in weights(model))
 
 
+@pytest.mark.parametrize("cls", [PPO, A2C, TRPO])
+def test_what_is_imitated_moves_the_policy_of_every_learner(cls: Any) -> None:
+    model, imitation = cls("MlpPolicy", DummyVecEnv([lambda: Any_(BOX, BOX)]), n_steps=16, seed=0), SelfImitation()
+    model.learn(64, callback=imitation)
+    before = [value.clone() for value in model.policy.action_net.parameters()]
+    imitation._imitate(3)
+    assert not any(torch.equal(*pair) for pair in zip(before, model.policy.action_net.parameters(), strict=True))
+
+
 @pytest.mark.parametrize(
     "algorithm", ["ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a2c", "trpo"))]
 )

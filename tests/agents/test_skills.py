@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import vime
 from agents import attach, curiosity
 from agents.demonstrations import random_play
+from agents.environment_state import load_environment, save_environment
 from agents.skills import SkillReward, WithSkill
 from tests.agents.matrix import same, through_a_file
 from tests.agents.plane import Plane
@@ -53,9 +54,18 @@ def test_a_saved_episode_keeps_its_skill() -> None:
     one, two = (WithSkill(gymnasium.make("vime/MountainCar-v0"), SKILLS) for _ in range(2))
     one.reset(seed=1)
     two.reset(seed=2)
-    two.set_state(one.get_state())
+    load_environment(two, save_environment(one))
     for _ in range(3):
         np.testing.assert_array_equal(one.step(np.ones(1, np.float32))[0], two.step(np.ones(1, np.float32))[0])
+
+
+def test_an_episode_of_a_task_without_hooks_keeps_its_skill_too() -> None:
+    one, two = (WithSkill(gymnasium.make("CartPole-v1"), SKILLS) for _ in range(2))
+    one.reset(seed=1)
+    two.reset(seed=2)
+    load_environment(two, save_environment(one))
+    for _ in range(3):
+        np.testing.assert_array_equal(one.step(1)[0], two.step(1)[0])
 
 
 def test_states_that_tell_their_skill_pay_all_of_its_entropy_and_others_nothing() -> None:

@@ -165,6 +165,17 @@ def test_names_of_the_command_line_are_those_of_the_table() -> None:
         RunConfig(task="CartPole-v1", weight=name).check()  # type: ignore[arg-type]
 
 
+def test_a_rule_given_to_several_models_serves_each_as_if_it_were_the_first(walk: Any) -> None:
+    rule, kept = Tuned(share=0.5), []
+    for seed in range(2):
+        model = attach(PPO("MlpPolicy", DummyVecEnv([walk]), n_steps=16, seed=seed), "rnd", weight=rule)
+        kept.append(curiosity(model).rule)
+        assert kept[-1].weight(0.7, 0.0) == 0.7
+        model.learn(32)
+    assert kept[0] is not kept[1]
+    assert kept[0].share == 0.5
+
+
 def test_unknown_weights_are_refused(walk: Any) -> None:
     model = PPO("MlpPolicy", DummyVecEnv([walk]), **SHORT)
     with pytest.raises(UnknownName, match="Did you mean 'fading'"):

@@ -106,8 +106,12 @@ def test_weight_and_second_value_head_go_with_the_model(tmp_path: Path) -> None:
     heads = (own.streams.state_dict()["head"] for own in (mine, theirs))  # type: ignore[union-attr]
     assert all(torch.equal(*parts) for parts in zip(*(head.values() for head in heads), strict=True))
     again = PPO.load(tmp_path / "model.zip", env=environment())
+    line = {name: arguments | {"weight": "tuned"} for name, arguments in LINE.items()}
     with pytest.raises(vime.CheckpointError, match="streams"):
-        callbacks(LINE)[0].init_callback(again)
+        callbacks(line)[0].init_callback(again)
+    line = {name: arguments | {"streams": 2} for name, arguments in LINE.items()}
+    with pytest.raises(vime.CheckpointError, match="weight Tuned, and here it is Fixed"):
+        callbacks(line)[0].init_callback(PPO.load(tmp_path / "model.zip", env=environment()))
 
 
 def test_a_weight_that_was_not_tuned_cannot_go_on_tuning(tmp_path: Path) -> None:

@@ -361,13 +361,6 @@ def test_the_weight_can_be_changed_on_the_way() -> None:
     assert env.step(0)[1] == 2.5 + 4.0
 
 
-def test_the_weight_is_saved_with_the_rest() -> None:
-    env, other = (vime.wrap(Script(), "rnd", scale=1.0) for _ in range(2))
-    env.bonus.scale = 0.25
-    other.load_state_dict(env.state_dict())
-    assert other.bonus.scale == 0.25
-
-
 def test_one_batch_that_cannot_be_learnt_from_spoils_none_of_those_after_it() -> None:
     class Failing(Recorder):
         def learn(self, batch: vime.Transitions) -> dict[str, float]:

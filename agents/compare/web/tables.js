@@ -304,8 +304,8 @@ function settings({ data }) {
   return section(
     "settings",
     "Settings and versions",
-    h("p", {}, "Run the study again, or go on with it:"),
-    h("div", { class: "command" }, h("code", {}, data.command), copyButton(data.command, "the study")),
+    data.command && h("p", {}, "Run the study again, or go on with it:"),
+    data.command && h("div", { class: "command" }, h("code", {}, data.command), copyButton(data.command, "the study")),
     data.versions.length > 1 && h("p", { class: "gap" }, "The runs were made with different versions or on different machines."),
     fold("settings", "All settings of the study", () => json(data.settings)),
     ...data.versions.map((group, i) =>

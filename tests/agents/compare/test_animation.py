@@ -16,7 +16,7 @@ TASK = "vime/SparseCartPoleSwingupWeak-v0"
 @pytest.fixture
 def episode(tmp_path: Path) -> Path:
     """A pole that turns once in 500 steps, and is paid in the last tenth."""
-    angle = np.linspace(0, 2 * np.pi, 501)
+    angle = np.linspace(0, 2 * np.pi, 500)
     still = np.zeros_like(angle)
     obs = np.stack([still, still, np.cos(angle), np.sin(angle), still], axis=1)
     np.savez(tmp_path / "first_reward.npz", obs=obs, reward=np.arange(500) >= 450)
@@ -44,6 +44,20 @@ def test_bar_fills_and_turns_green_when_paid(episode: Path) -> None:
     image.seek(image.n_frames - 1)  # type: ignore[attr-defined]
     red, green, blue = image.convert("RGB").getpixel((image.width - 5, bar))  # type: ignore[misc]
     assert green > red + 50
+
+
+def test_an_episode_that_its_reward_ends_is_green_at_its_end(tmp_path: Path) -> None:
+    """As the recorder writes it: the observations that the steps led to, each with the reward for coming there."""
+    obs, reward = np.zeros((30, 5), np.float32), np.arange(30) == 29
+    np.savez(tmp_path / "first_reward.npz", obs=obs, reward=reward)
+    content = animation.animate(TASK, tmp_path / "first_reward.npz")
+    assert content is not None
+    image, greens = Image.open(io.BytesIO(content)), []
+    for i in range(image.n_frames):  # type: ignore[attr-defined]
+        image.seek(i)
+        red, green, _ = image.convert("RGB").getpixel((1, image.height - 2))  # type: ignore[misc]
+        greens.append(green > red + 50)
+    assert greens == [False] * (len(greens) - 1) + [True]
 
 
 def test_gif_too_large_is_made_with_fewer_frames(episode: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import fake_runs
@@ -34,7 +35,13 @@ def test_an_index_names_one_run_and_all_of_them_make_the_study(study: Study, tmp
 def test_an_index_beyond_the_study_is_refused(study: Study, tmp_path: Path, index: int) -> None:
     with pytest.raises(InvalidSettings, match="6 runs, numbered 0 to 5"):
         compare_one(study, tmp_path, index, run=fake_runs.quick)
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_index_is_one_of_the_study_as_it_has_grown(study: Study, tmp_path: Path) -> None:
+    grown = open_study(replace(study, seeds=(0, 1, 2, 3, 4)), tmp_path)
+    last = len(grown.runs()) - 1
+    assert compare_one(study, tmp_path, last, run=fake_runs.quick).config == grown.runs()[last]
 
 
 def test_a_study_that_stands_is_not_written_again(study: Study, tmp_path: Path) -> None:

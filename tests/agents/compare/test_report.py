@@ -156,6 +156,15 @@ def test_study_without_any_reward_says_so(study: Study, make_finished: Make) -> 
     for config in study.runs():
         fake_runs.leave_run(config, run_folder(out, config), first=None)
     assert "No run saw a reward" in Page(report(out)).text
+    for config in study.runs():
+        folder = run_folder(out, config)
+        result = json.loads((folder / "result.json").read_text())
+        score = (-200.0 if config.bonus == "none" else -110.0) + config.seed
+        (folder / "result.json").write_text(json.dumps(result | {"final_return": score}))
+    text = Page(report(out)).text
+    assert "No run saw a reward" not in text, "rewards are costs here, and differ"
+    assert "found a reward" not in text
+    assert "The whole interval of vime lies above that of the control" in text
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -75,6 +75,13 @@ def test_a_study_may_grow(study: Study, tmp_path: Path) -> None:
     assert open_study(study, tmp_path).seeds == (0, 1, 2, 7)
 
 
+def test_a_study_that_grows_keeps_its_question_unless_it_gets_another(study: Study, tmp_path: Path) -> None:
+    open_study(replace(study, question="Why?"), tmp_path)
+    usual = Study(tasks=study.tasks, base=study.base)
+    assert open_study(replace(usual, seeds=(9,)), tmp_path).question == "Why?"
+    assert open_study(replace(usual, question="How?"), tmp_path).question == "How?"
+
+
 @pytest.mark.parametrize(("name", "value"), [("steps", 30_000), ("scale", 0.5), ("algorithm", "a2c"), ("threads", 2)])
 def test_other_settings_in_the_same_folder_are_a_conflict_that_names_the_field(
     study: Study, tmp_path: Path, name: str, value: object
