@@ -34,11 +34,13 @@ Example: vime generate train infogan --data digits --out runs/infogan""",
 """What help says first, by the command that it is asked of."""
 
 REGISTRY = ConstructorRegistry()
+PYTHON = {"True": True, "False": False, "None": None}
+"""What JSON writes otherwise, and nobody means as text."""
 
 
 @REGISTRY.primitive_rule
 def _settings(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """Reads a mapping of settings from words like `hidden=[64,64] seed=3`; values are JSON, or else text."""
+    """Reads a mapping of settings from words like `hidden=[64,64] seed=3`; values are JSON or Python's words, or else text."""
     if info.type_origin is not dict:
         return None
     return PrimitiveConstructorSpec(
@@ -81,7 +83,7 @@ def _pair(word: str) -> tuple[str, Any]:
     try:
         return key, json.loads(text)
     except ValueError:
-        return key, text
+        return key, PYTHON.get(text, text)
 
 
 def _run(words: list[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.__main__ import _how_to_go_on, main
+from agents.__main__ import _how_to_go_on, _pair, main
 from agents.names import ALGORITHMS, BONUSES
 from agents.suites import SUITES
 from envs.bench import speeds
@@ -22,6 +22,14 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
         main([command, "--help"])
     assert stop.value.code == 0
     assert f"Example: vime {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("a=True", True), ("a=true", True), ("a=None", None), ("a=[1,2]", [1, 2]), ("a=high", "high"), ("a=b=c", "b=c")],
+)
+def test_settings_are_json_or_pythons_words_or_else_text(word: str, value: object) -> None:
+    assert _pair(word) == ("a", value)
 
 
 def test_train_evaluate_and_train_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
