@@ -40,7 +40,7 @@ PYTHON = {"True": True, "False": False, "None": None}
 
 @REGISTRY.primitive_rule
 def _settings(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """Reads a mapping of settings from words like `hidden=[64,64] seed=3`; values are JSON or Python's words, or else text."""
+    """Reads a mapping of settings from words like `hidden=[64,64] seed=3`; values are JSON, Python's words, or text."""
     if info.type_origin is not dict:
         return None
     return PrimitiveConstructorSpec(
