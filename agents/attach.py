@@ -56,7 +56,7 @@ def attach(
             for the end of the rollout. Unless given, as in `vime.wrap`.
         weight: how the weight follows from `scale`: "fixed", "fading" to zero by 80 % of the planned steps, "tuned" so
             that nobody need (on-policy by what the agent earns, off-policy by MaxInfoRL's rule), or a rule of
-            `agents.weight` or `agents.gain` with settings of your own.
+            `agents.weight` or `agents.gain` with settings of your own, which is copied (`curiosity(model).rule`).
         streams: 1 adds the bonus to the reward; 2, or an `agents.streams.TwoStreams`, keeps both apart, on-policy only.
         settings: of the bonus, where it is a name; `seed` is the model's unless given. `encoder` may be a name
             (`agents.names.ENCODERS`): the bonus then runs on features learned from the agent's own observations.

@@ -181,13 +181,13 @@ def fitting() -> Iterator[None]:
 
 
 def _cut_replay(buffer: Any) -> None:
-    """Marks the last stored step of every copy as one that its episode was cut short at: what follows is another."""
+    """Marks the last stored step of every copy as the last of its episode, cut short where it had not ended."""
     if buffer is None or not buffer.size():
         return
     last = (buffer.pos - 1) % buffer.buffer_size
-    buffer.dones[last] = 1.0
     if buffer.handle_timeout_termination:
-        buffer.timeouts[last] = 1.0
+        buffer.timeouts[last] = np.maximum(buffer.timeouts[last], buffer.dones[last] == 0)
+    buffer.dones[last] = 1.0
 
 
 def find_recorder(model: BaseAlgorithm) -> Recorder:

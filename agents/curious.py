@@ -69,8 +69,8 @@ class Curiosity:
         valid = batch.valid.numpy()
         metrics = shares(self._in_unit(rewards)[valid], self.weight * worth[valid]) | {"weight": self.weight}
         if sum(part.terminated.numel() for part in self._pending) >= self.learn_every:
-            metrics |= self.bonus.learn(concatenate(self._pending) if len(self._pending) > 1 else batch)
-            self._pending.clear()
+            learnt, self._pending = self._pending, []  # what fails is not tried again
+            metrics |= self.bonus.learn(concatenate(learnt) if len(learnt) > 1 else batch)
         self.report(metrics)
 
     def adapt(self, batch: Transitions, rewards: Float[np.ndarray, "t b"], worth: Float[np.ndarray, "t b"]) -> None:
@@ -110,17 +110,19 @@ class Curiosity:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from a saved state, bit for bit.
+        """Continues from a saved state, bit for bit; one that is refused changes no bonus.
 
         Raises:
             CheckpointError: it belongs to another bonus, rule of the weight, spaces or number of copies.
         """
+        before = self.learned()
         self.load_learned(state)
         try:
             self.tape.load_state_dict(state["tape"])
             self._pending = [Transitions(**batch) for batch in state["pending"]]
             self.metrics = dict(state["metrics"])
         except UNFIT as error:
+            self.load_learned(before)
             raise CheckpointError(f"This saved state is no state of a curious model: {error!r}.") from error
 
     def load_learned(self, state: Mapping[str, Any]) -> None:

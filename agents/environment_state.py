@@ -6,6 +6,7 @@ model and data, or things without state such as classes. One attribute that is n
 open window) and the layer cannot be saved; a guess would resume wrongly without a word.
 """
 
+import importlib
 from collections.abc import Iterator
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
@@ -70,20 +71,25 @@ def _save_layer(layer: gymnasium.Env, seen: set[int]) -> dict[str, Any]:
     if _has_hook(layer):
         try:
             return {"layer": name, "hook": encode(layer.get_state()), "spaces": _save_spaces(layer)}  # type: ignore[attr-defined]
-        except (AttributeError, NotPlain, TypeError) as error:
+        except (NotPlain, TypeError) as error:
             raise NotSaveable(f"{name}.get_state gave no plain data ({error})") from error
+        except AttributeError as error:  # a wrapper that asks a task which has none
+            raise NotSaveable(f"{name}.get_state failed ({error})") from error
     if any(getattr(cls, "__slots__", ()) for cls in type(layer).__mro__):
         raise NotSaveable(f"{name} keeps its state in slots")
     values: dict[str, Any] = {}
     mujoco: dict[str, Any] = {}
-    members: dict[str, str] = {}
+    members: dict[str, list[str]] = {}
     for key, value in vars(layer).items():
         if key == "env" or key in CLOCKS.get(name, ()) or _inert(value):
             continue
         if isinstance(value, gymnasium.Space):
             continue  # its generator is saved with the spaces
         if isinstance(value, Enum):
-            members[key] = value.name
+            kind = type(value)
+            if value.name not in kind.__members__ or _named(kind.__module__, kind.__qualname__) is not kind:
+                raise NotSaveable(f"{name}.{key} is {value!r}, which cannot be found again by its name")
+            members[key] = [kind.__module__, kind.__qualname__, value.name]
             continue
         if type(value).__name__ == "MjData" and hasattr(layer, "model"):
             mujoco[key] = _save_mujoco(layer.model, value)  # type: ignore[attr-defined]
@@ -110,11 +116,18 @@ def _load_layer(layer: gymnasium.Env, part: dict[str, Any]) -> None:
             old.bit_generator.state = new.bit_generator.state  # whoever else holds the generator keeps it
         else:
             setattr(layer, key, new)
-    for key, member in part["members"].items():
-        kind: Any = type(vars(layer)[key])
-        setattr(layer, key, kind[member])
+    for key, (module, kind, member) in part["members"].items():
+        setattr(layer, key, _named(module, kind)[member])
     for key, value in part["mujoco"].items():
         _load_mujoco(layer.model, getattr(layer, key), value)  # type: ignore[attr-defined]
+
+
+def _named(module: str, name: str) -> Any:
+    """Returns the class of this name; None where it is not to be found."""
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def _inert(value: Any) -> bool:

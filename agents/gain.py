@@ -1,5 +1,6 @@
 """The weight of the bonus off-policy: it grows while the policy seeks less of the bonus than its slow copy does."""
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from vime.errors import InvalidSettings
 
 GAIN_STREAM = 7129  # sets the generator of the network apart from others of the same seed
 HIDDEN = 64
+PARTS = ("slow", "gain", "fitting", "tuning")  # what is saved of the rule, beside the logarithm of alpha
 REACH = 1000.0  # the weight stays within this factor of the scale
 
 
@@ -120,20 +122,15 @@ class MaxInfo(Fixed):
 
     def state_dict(self) -> dict[str, Any]:
         """Alpha, the slow policy, the small network, and what moves them."""
-        return {
-            "log": self._log.detach().clone(),
-            "slow": self._slow.state_dict(),
-            "gain": self._gain.state_dict(),
-            "fitting": self._fitting.state_dict(),
-            "tuning": self._tuning.state_dict(),
-        }
+        parts = {name: getattr(self, f"_{name}").state_dict() for name in PARTS}
+        return copy.deepcopy({"log": self._log.detach(), **parts})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         with torch.no_grad():
             self._log.copy_(state["log"])
-        for name in ("slow", "gain", "fitting", "tuning"):
-            getattr(self, f"_{name}").load_state_dict(state[name])
+        for name in PARTS:
+            getattr(self, f"_{name}").load_state_dict(copy.deepcopy(state[name]))  # torch would share its tensors
 
 
 def _mode(net: Any, obs: Any) -> Tensor:

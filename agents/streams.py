@@ -1,5 +1,6 @@
 """Two streams: beside the value of the task's reward a second one, for the bonus alone, with a discount of its own."""
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -179,12 +180,12 @@ class Streams:
 
     def state_dict(self) -> dict[str, Any]:
         """The head and its optimiser."""
-        return {"head": self.head.state_dict(), "optimiser": self.optimiser.state_dict()}
+        return copy.deepcopy({"head": self.head.state_dict(), "optimiser": self.optimiser.state_dict()})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         self.head.load_state_dict(state["head"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))  # torch would share its tensors
 
     def _said(self, values: Tensor) -> np.ndarray:
         said = getattr(values, "intrinsic", None)

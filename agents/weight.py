@@ -166,7 +166,7 @@ WEIGHTS: Mapping[str, type[Fixed]] = {"fixed": Fixed, "fading": Fading, "tuned":
 
 
 def make_weight(weight: str | Weight, *, off_policy: bool = False) -> Weight:
-    """Returns a copy of the rule `weight` with no model's state but its own, or the one of that name.
+    """Returns a copy of the rule `weight`, so that several models may be given one, or the rule of that name.
 
     Args:
         weight: "fixed", "fading", "tuned" or a rule; off-policy "tuned" means `agents.gain.MaxInfo`.
@@ -174,7 +174,7 @@ def make_weight(weight: str | Weight, *, off_policy: bool = False) -> Weight:
 
     Raises:
         UnknownName: no rule is named so; the nearest is suggested.
-        InvalidSettings: it is neither a name nor a rule.
+        InvalidSettings: it is neither a name nor a rule, or a rule that cannot be copied.
     """
     from agents.gain import MaxInfo
 
@@ -188,7 +188,10 @@ def make_weight(weight: str | Weight, *, off_policy: bool = False) -> Weight:
         raise InvalidSettings(
             f"`weight` must be one of {', '.join(WEIGHTS)}, or a rule of agents.weight; got {weight!r}."
         )
-    return copy.deepcopy(weight)
+    try:
+        return copy.deepcopy(weight)
+    except TypeError as error:
+        raise InvalidSettings(f"The rule {weight!r} cannot be copied for the model: {error}.") from error
 
 
 def between(name: str, value: float, high: float) -> float:

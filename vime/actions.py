@@ -14,7 +14,8 @@ from vime.features import mlp
 from vime.normalise import CLIP
 from vime.spaces import OneHotEncoder, make_action_encoder
 
-WIDE = 1e6  # a bound beyond this, the largest float for one, is none: between such, all actions would look alike
+WIDE = 1e30
+"""A bound beyond this, the largest float above all, is none: between such, all actions would look alike."""
 
 
 class Actions(nn.Module):

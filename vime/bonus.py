@@ -267,7 +267,7 @@ class ScaledBonus:
         except CheckpointError:  # of a part of a mixture
             self._load(before)
             raise
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             self._load(before)
             why = " ".join(str(error).split())[:200]
             raise CheckpointError(

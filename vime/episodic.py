@@ -13,7 +13,7 @@ from vime.features import Standardiser, draw_seed, mlp
 from vime.spaces import Encoder, make_encoder
 from vime.transitions import Observation, Transitions, map_observation
 
-SAME = 1e-3  # a row nearer than this is taken for the query itself
+SAME = 0.1  # a row is taken for the query itself if it is nearer than this share of the distance to the next one
 ROWS = 128  # queries whose distances are held at a time, so that a long rollout needs no gigabytes
 GROUP = 32  # numbers of which the least is taken first, in the search for the smallest
 RUNNING, PREVIOUS, FORGOTTEN = 0, -1, -9  # tags of remembered rows: which episode they belong to
@@ -107,18 +107,15 @@ def nearest(
     return gaps.masked_fill(half.gather(-1, found).isposinf(), torch.inf).sort(-1).values
 
 
-def nearest_others(
-    queries: Float[Tensor, "n w"], rows: Float[Tensor, "m w"], k: int, same: float = SAME
-) -> Float[Tensor, "n k"]:
-    """Returns the distances from each query to its `k` nearest rows, one that is the query itself left out.
+def nearest_others(queries: Float[Tensor, "n w"], rows: Float[Tensor, "m w"], k: int) -> Float[Tensor, "n k"]:
+    """Returns the distances from each query to its `k` nearest rows, one that seems to be the query itself left out.
 
-    For steps from a replay buffer, of which some are among the rows and some are not.
-
-    Args:
-        same: how near a row must be to be taken for the query itself; features move a little with their statistics.
+    For steps from a replay buffer, of which some are among the rows and some are not. A row that is the query is not at
+    distance zero, for features move with their statistics; but it is far nearer than any other. Of points that lie
+    anyhow in `d` dimensions one in 10^d loses a true neighbour.
     """
     found = nearest(queries, rows, None, k + 1)
-    return torch.where(found[:, :1] < same, found[:, 1:], found[:, :-1])
+    return torch.where(found[:, :1] < SAME * found[:, 1:2], found[:, 1:], found[:, :-1])
 
 
 class EpisodicMemory:

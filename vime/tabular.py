@@ -63,7 +63,12 @@ class DirichletModel:
     def told(
         self, state: Int[Tensor, " n"], action: Int[Tensor, " n"], following: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """Returns the nats that each outcome would tell: the divergence of the belief after it from that before."""
+        """Returns the nats that each outcome would tell: the divergence of the belief after it from that before.
+
+        Raises:
+            InvalidData: a state or an action is none of those that the table has.
+        """
+        self._check(state, action, following)
         place = state * self.actions + action
         known, wanted = self._place * self.states + self._following, place * self.states + following
         times = torch.zeros(len(place), dtype=torch.float64, device=self.visits.device)
@@ -93,11 +98,7 @@ class DirichletModel:
         Raises:
             InvalidData: a state or an action is none of those that the table has; then nothing is counted.
         """
-        sizes = {"state": self.states, "action": self.actions, "next state": self.states}
-        for (name, size), part in zip(sizes.items(), (state, action, following), strict=True):
-            wrong = part[(part < 0) | (part >= size)]
-            if len(wrong):
-                raise InvalidData(f"The {name} {int(wrong[0])} is none of the table's, which are 0 to {size - 1}.")
+        self._check(state, action, following)
         ones = torch.ones(len(state), dtype=torch.float64, device=self.visits.device)
         self.visits.index_put_((state, action), ones, accumulate=True)
         place = torch.cat([self._place, state * self.actions + action])
@@ -108,6 +109,13 @@ class DirichletModel:
         self._place, self._following = known // self.states, known % self.states
         if terminated is not None:
             self.ended[following[terminated]] = True
+
+    def _check(self, *parts: Int[Tensor, " n"]) -> None:
+        sizes = {"state": self.states, "action": self.actions, "next state": self.states}
+        for (name, size), part in zip(sizes.items(), parts, strict=True):
+            wrong = part[(part < 0) | (part >= size)]
+            if len(wrong):
+                raise InvalidData(f"The {name} {int(wrong[0])} is none of the table's, which are 0 to {size - 1}.")
 
     def values(self, reward: Float[Tensor, "s a"], horizon: int, discount: float = 1.0) -> Float[Tensor, "s a"]:
         """Returns what every action is worth over `horizon` steps, by dynamic programming on the mean.

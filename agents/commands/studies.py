@@ -64,7 +64,8 @@ def compare_from(words: Sequence[str]) -> Callable[..., None]:
             seeds: How many seeds.
             jobs: Runs at a time; one a core unless given.
             ray: HOST:PORT of a Ray cluster that this machine is in, or auto; its machines must share the folder.
-            only: Run this one run of the study alone, counted from 0, and write no page: for batch systems.
+            only: Run this one run of the study alone, counted from 0 among those that the latest --count told of, and
+                write no page: for batch systems.
             count: Only make the folder, and print how many runs the study has.
             json: Print the summary as JSON, and no live display.
         """

@@ -247,9 +247,10 @@ def _verdict(task: str, rows: Sequence[Row]) -> str:
     text = f"{task}: {'; '.join(told)}."
     if any(row["seeds"] > 1 for row in scored):
         text += " Returns are interquartile means over the seeds, with 95 % intervals."
-    if not seen and len({(row["iqm"], row["low"], row["high"]) for row in scored}) == 1:
-        text += " No run saw a reward, so they cannot be told apart."
-    elif control and curious and min(control["seeds"], curious[0]["seeds"]) > 1:
+    alike = len({(row["iqm"], row["low"], row["high"]) for row in scored}) == 1
+    if not seen:
+        text += " No run saw a reward" + (", so they cannot be told apart." if alike else " above zero.")
+    if (seen or not alike) and control and curious and min(control["seeds"], curious[0]["seeds"]) > 1:
         text += " " + _comparison(curious, control)
     short = [(row, row["failed"] + row["unfinished"] + row["unscored"]) for row in rows]
     left_out = [f"{count} of {count + row['seeds']} of {label(row)}" for row, count in short if count]

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from vime.actions import WIDE
 from vime.errors import UnsupportedSpace
 
 SMALLEST = 1e-3  # share of the range below which no deviation falls, and probability that every choice keeps
@@ -100,7 +101,7 @@ class BoxSequences:
     """
 
     def __init__(self, space: spaces.Box, extra: int, device: torch.device | str, spread: float) -> None:
-        if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        if not (np.maximum(np.abs(space.low), np.abs(space.high)) < WIDE).all():
             raise UnsupportedSpace(
                 f"A planner draws actions between bounds, and {space} lacks some. Give it bounds, for example with "
                 "gymnasium.wrappers.RescaleAction."

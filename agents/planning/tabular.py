@@ -58,8 +58,8 @@ class TabularExplorer:
             part.flatten().long() - low  # type: ignore[union-attr]
             for part, low in ((step.obs, self.low), (step.action, self.first), (step.next_obs, self.low))
         )
-        predicted = self.model.expected_gain()[state, action]
         realised = self.model.told(state, action, following)
+        predicted = self.model.expected_gain()[state, action]
         self.model.observe(state, action, following, step.terminated.flatten())
         return Nats(float(predicted), float(realised))
 

@@ -71,6 +71,7 @@ def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--task", "CartPole-v1", "--checkpoint-seconds", "-1"], "`checkpoint_seconds`"),
         (["compare", "--tasks", "CartPole-v1", "--bonuses", "nune"], "Did you mean 'none'?"),
         (["compare", "--tasks", "CartPole-v1", "--seeds", "0"], "--seeds"),
+        (["compare", "--tasks", "CartPole-v1", "--only", "0", "--jobs", "2"], "leave out --count, --json, --ray and"),
         (["train", "--task", "CartPole-v1", "--bonus-settings", "samples=many"], "must be a whole number"),
         (["train", "--task", "CartPole-v1", "--algorithm-settings", "gamma=high"], "takes no text"),
         (["explore", "--task", "MountainCarContinuous-v0", "--steps", "-3"], "`steps` must be at least 1; got -3."),

@@ -1,4 +1,4 @@
-from enum import IntEnum
+from enum import Flag, IntEnum
 from typing import Any
 
 import gymnasium
@@ -61,17 +61,36 @@ def test_what_is_not_understood_is_not_saved(value: Any) -> None:
         save_environment(env)
 
 
-def test_a_member_of_an_enumeration_is_state_like_any_other() -> None:
-    class Phase(IntEnum):
-        SEEK = 1
-        CARRY = 2
+class Phase(IntEnum):
+    SEEK = 1
+    CARRY = 2
 
+
+class Doors(Flag):
+    LEFT = 1
+    RIGHT = 2
+
+
+@pytest.mark.parametrize("fresh", [Phase.SEEK, None])
+def test_a_member_of_an_enumeration_is_state_like_any_other(fresh: Phase | None) -> None:
     env, other = gymnasium.make("CartPole-v1"), gymnasium.make("CartPole-v1")
-    for one, phase in ((env, Phase.CARRY), (other, Phase.SEEK)):
+    for one, phase in ((env, Phase.CARRY), (other, fresh)):
         one.reset(seed=0)
         one.unwrapped.phase = phase  # type: ignore[attr-defined]
     load_environment(other, save_environment(env))
     assert other.unwrapped.phase is Phase.CARRY  # type: ignore[attr-defined]
+
+
+def test_a_member_that_no_name_leads_to_is_not_saved() -> None:
+    class Local(Flag):
+        ONE = 1
+
+    env = gymnasium.make("CartPole-v1")
+    env.reset(seed=0)
+    for value in (Doors.LEFT | Doors.RIGHT, Local.ONE):
+        env.unwrapped.doors = value  # type: ignore[attr-defined]
+        with pytest.raises(NotSaveable, match=r"CartPoleEnv\.doors"):
+            save_environment(env)
 
 
 def test_a_hook_that_fails_is_said_to() -> None:

@@ -137,7 +137,7 @@ def test_a_task_that_cannot_be_saved_starts_new_episodes_and_says_so(
 
 
 def test_no_return_runs_from_an_episode_into_one_that_was_begun_after_a_resume() -> None:
-    buffer, one = NStepReplayBuffer(10, BOX, BOX, n_steps=3, gamma=0.5), np.ones((1, 1), np.float32)
+    buffer, one = NStepReplayBuffer(12, BOX, BOX, n_steps=3, gamma=0.5), np.ones((1, 1), np.float32)
     _cut_replay(buffer)
     for step in range(9):
         if step == 5:
@@ -147,6 +147,9 @@ def test_no_return_runs_from_an_episode_into_one_that_was_begun_after_a_resume()
     assert samples.rewards[:, 0].tolist() == [1.75, 1.75, 1.75, 1.5, 1.0, 1.75]
     assert samples.next_observations[3:5, 0].tolist() == [5.0, 5.0]
     assert not samples.dones.any(), "values are still read at what the cut episode led to"
+    buffer.add(one, one, one, one[0], one[0], [{}])  # an end by the rules stays one
+    _cut_replay(buffer)
+    assert buffer._get_samples(np.array([9])).dones.item() == 1
 
 
 def test_other_versions_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

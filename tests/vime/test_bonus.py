@@ -289,6 +289,12 @@ class Diverged(NoBonus):
         return torch.full(data.shape, math.inf)
 
 
+def test_batches_lie_on_the_processor() -> None:
+    data = batch().to("meta")
+    with pytest.raises(vime.InvalidData, match="on meta"):
+        vime.ScaledBonus(build("rnd")).reward(data)
+
+
 def test_a_model_that_has_diverged_is_named() -> None:
     with pytest.raises(vime.InvalidData, match="its model has diverged"):
         vime.ScaledBonus(Diverged(OBSERVATIONS["vector"], ACTIONS["discrete"])).reward(batch())

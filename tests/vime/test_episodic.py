@@ -132,7 +132,7 @@ def test_entropy_bonuses_are_the_stated_functions_of_the_nearest_distance() -> N
     torch.testing.assert_close(rise.reward(data), gap.sqrt())
 
 
-@pytest.mark.parametrize("name", ["pseudo-counts", "ngu", "re3", "rise"])
+@pytest.mark.parametrize("name", ["pseudo-counts", "ngu"])
 def test_off_policy_a_fresh_step_is_worth_what_an_old_one_is(name: str) -> None:
     """Of points that are all equally new, those still remembered are not their own neighbours."""
     rng = np.random.default_rng(0)

@@ -25,6 +25,10 @@ def walk(t: int, b: int, seed: int = 0) -> vime.Transitions:
 
 
 def test_actions_are_inputs_and_targets() -> None:
+    most, ones = float(np.finfo(np.float32).max), torch.ones(1, 2)
+    torch.testing.assert_close(Actions(spaces.Box(-most, most, (2,), np.float32)).encode(ones), ones)
+    wide = Actions(spaces.Box(0, 5e6, (1,), np.float32))
+    torch.testing.assert_close(wide.encode(torch.tensor([[0.0], [4e6]])), torch.tensor([[-1.0], [0.6]]))
     box = Actions(spaces.Box(np.array([0, -4], np.float32), np.array([2, 4], np.float32)))
     assert box.encode(torch.tensor([[2.0, -2.0]])).tolist() == [[1.0, -0.5]]
     assert box.loss(torch.tensor([[0.0, -0.5]]), torch.tensor([[2.0, -2.0]])).tolist() == [0.5]

@@ -76,6 +76,8 @@ def test_what_is_none_of_the_tables_is_refused_and_not_counted() -> None:
     for state, action, following in ((0, 0, 3), (3, 0, 0), (0, 2, 0), (-1, 0, 0)):
         with pytest.raises(vime.InvalidData, match="none of the table's"):
             model.observe(*(torch.tensor([i]) for i in (state, action, following)))
+        with pytest.raises(vime.InvalidData, match="none of the table's"):
+            model.told(*(torch.tensor([i]) for i in (state, action, following)))
     assert not model.visits.any()
 
 

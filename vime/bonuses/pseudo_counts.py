@@ -124,8 +124,7 @@ class PseudoCounts(Saved):
         marked = self._marked(batch)
         if batch.sampled and len(self.recent):
             rows = self.recent.rows()["features"]
-            same = (s.cluster * float(self.squares.mean)) ** 0.5
-            distances = nearest_others(marked[0].flatten(0, 1), rows, s.k, same).view(*batch.shape, -1)
+            distances = nearest_others(marked[0].flatten(0, 1), rows, s.k).view(*batch.shape, -1)
         else:
             distances = self._distances(*marked)
         squares = distances.square()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vime.bonuses.pseudo_counts import NeighbourSettings
-from vime.episodic import ROWS, RandomEncoder, flat_successors, nearest, nearest_others
+from vime.episodic import ROWS, RandomEncoder, flat_successors, nearest
 from vime.normalise import Scaling
 from vime.replay import Pool
 from vime.saved import Saved
@@ -62,11 +62,7 @@ class Re3(Saved):
         parts = []
         for first in range(0, n, ROWS):
             part = slice(first, first + ROWS)
-            found = (
-                nearest_others(features[part], rows, k)
-                if itself is None
-                else nearest(features[part], rows, allowed, k, itself[part])
-            )
+            found = nearest(features[part], rows, allowed, k, None if itself is None else itself[part])
             parts.append(torch.where(found.isfinite(), found, 0.0).amax(1))
         return torch.cat(parts).cpu().view(batch.shape)
 
