@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from agents.compare.launch import RunState, default_jobs, launch, study_lock
 from agents.compare.study import Study, run_folder
 from agents.compare.worker import Run
+from agents.lease import BYTES, LEASE_FILE
 from vime import InvalidSettings, RunConflict
 
 
@@ -204,6 +206,18 @@ def test_a_second_launcher_is_kept_out_of_a_study(tmp_path: Path) -> None:
     thread.join()
     with study_lock(tmp_path):
         pass
+
+
+def test_a_launcher_whose_study_another_took_over_says_so(tmp_path: Path) -> None:
+    def work() -> None:
+        with study_lock(tmp_path):
+            lease = tmp_path / LEASE_FILE
+            record = json.loads(lease.read_text()) | {"token": "of another"}
+            lease.write_text(json.dumps(record).ljust(BYTES))
+            time.sleep(20)  # which the keeper of the lease ends
+
+    with pytest.raises(RunConflict, match="took over"):
+        work()
 
 
 def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:

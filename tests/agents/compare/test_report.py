@@ -224,7 +224,9 @@ def test_a_folder_of_loose_runs_is_reported(tmp_path: Path) -> None:
     for seed in (0, 4):
         config = RunConfig(task="vime/SparseMountainCar-v0", seed=seed, steps=20_000, scale=0.5 + seed)
         fake_runs.leave_run(config, tmp_path / f"try {seed}", first=100)
-    page = Page(report(tmp_path))
+    path = report(tmp_path)
+    page = Page(path)
+    assert content(path)["command"] is None, "a study would begin them anew"
     assert summary(tmp_path)["vime"]["seeds"] == 2
     assert "There is no control" in page.text
     assert "The runs differ in `scale` (0.5, 4.5)" in page.text
