@@ -14,7 +14,7 @@ from agents.compare.launch import launch, study_lock
 from agents.compare.machines import joined
 from agents.compare.report import SUMMARY_FILE, report
 from agents.compare.states import RunState
-from agents.compare.study import CONTROL, Study, make_folder, open_study
+from agents.compare.study import CONTROL, Study, grown_study, make_folder, open_study
 from agents.compare.wording import table
 from agents.compare.worker import Run, train_run
 from agents.config import RunConfig
@@ -79,10 +79,10 @@ def compare_one(study: Study, out: Path, index: int, *, run: Run = train_run) ->
         KeyboardInterrupt: Ctrl-C or SIGTERM came, and the run was saved.
     """
     out = Path(out)
-    study = open_study(study.check(), out)
-    count = len(study.runs())
+    count = len(grown_study(study.check(), out).runs())
     if not 0 <= index < count:
         raise InvalidSettings(f"The study has {count} runs, numbered 0 to {count - 1}; there is no run {index}.")
+    study = open_study(study, out)
     config = study.runs()[index]
     (state,) = launch([(config, study.folder(out, config))], jobs=1, run=run)
     return state

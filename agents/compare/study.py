@@ -198,39 +198,48 @@ def read_study(out: Path) -> Study | None:
         ) from error
 
 
-def open_study(study: Study, out: Path) -> Study:
-    """Writes `study` into `out` and returns what the folder now holds: the study, grown by what was there before.
+def grown_study(study: Study, out: Path) -> Study:
+    """Returns `study` grown by the one that stands in `out`; writes nothing.
 
     More tasks, bonuses, controls or seeds are welcome; the settings that runs share must be the ones that stand there.
 
     Raises:
-        RunConflict: the folder holds a study of other settings, or runs of other settings, or is no folder.
+        RunConflict: the folder holds a study of other settings, or something else.
     """
     before = read_study(out)
-    grown = study
     if before is None and (what := contents(out)) is not None:
         raise RunConflict(f"{out} holds {what}. Choose another folder.")
-    if before is not None:
-        if before.suite != study.suite:
-            kinds = [f"of the suite {name!r}" if name else "of no suite" for name in (before.suite, study.suite)]
-            raise RunConflict(f"The study in {out} is {kinds[0]}, and this one is {kinds[1]}: choose another folder.")
-        same = {name: getattr(before.base, name) for name in GRID}
-        _agree(f"The study in {out}", before.base, replace(study.base, **same))
-        for task in set(before.tasks) & set(study.tasks):
-            there, here = (replace(part.configured(task), **same) for part in (before, study))
-            _agree(f"The study in {out}, on {task!r},", there, here)
-        grown = replace(
-            study,
-            question=before.question if study.question == QUESTION else study.question,
-            tasks=_union(before.tasks, study.tasks),
-            bonuses=_union(before.bonuses, study.bonuses),
-            seeds=tuple(sorted(_union(before.seeds, study.seeds))),
-            recipes={**before.recipes, **study.recipes},
-            controls={
-                task: _union(before.controls.get(task, ()), study.controls.get(task, ()))
-                for task in (*before.tasks, *study.tasks)
-            },
-        )
+    if before is None:
+        return study
+    if before.suite != study.suite:
+        kinds = [f"of the suite {name!r}" if name else "of no suite" for name in (before.suite, study.suite)]
+        raise RunConflict(f"The study in {out} is {kinds[0]}, and this one is {kinds[1]}: choose another folder.")
+    same = {name: getattr(before.base, name) for name in GRID}
+    _agree(f"The study in {out}", before.base, replace(study.base, **same))
+    for task in set(before.tasks) & set(study.tasks):
+        there, here = (replace(part.configured(task), **same) for part in (before, study))
+        _agree(f"The study in {out}, on {task!r},", there, here)
+    return replace(
+        study,
+        question=before.question if study.question == QUESTION else study.question,
+        tasks=_union(before.tasks, study.tasks),
+        bonuses=_union(before.bonuses, study.bonuses),
+        seeds=tuple(sorted(_union(before.seeds, study.seeds))),
+        recipes={**before.recipes, **study.recipes},
+        controls={
+            task: _union(before.controls.get(task, ()), study.controls.get(task, ()))
+            for task in (*before.tasks, *study.tasks)
+        },
+    )
+
+
+def open_study(study: Study, out: Path) -> Study:
+    """Writes `study` into `out` and returns what the folder now holds: the study, grown by what was there before.
+
+    Raises:
+        RunConflict: the folder holds a study of other settings, or runs of other settings, or is no folder.
+    """
+    before, grown = read_study(out), grown_study(study, out)
     for config in grown.runs():
         standing = read_config(grown.folder(out, config))
         if standing is not None:
