@@ -50,22 +50,14 @@ def test_an_episode_shows_its_skill_and_every_skill_comes() -> None:
     assert WithSkill(Plane(), SKILLS).step(np.zeros(2, np.float32))[1] == 1
 
 
-def test_a_saved_episode_keeps_its_skill() -> None:
-    one, two = (WithSkill(gymnasium.make("vime/MountainCar-v0"), SKILLS) for _ in range(2))
+@pytest.mark.parametrize(("task", "action"), [("vime/MountainCar-v0", np.ones(1, np.float32)), ("CartPole-v1", 1)])
+def test_a_saved_episode_keeps_its_skill_whether_its_task_has_hooks_or_not(task: str, action: Any) -> None:
+    one, two = (WithSkill(gymnasium.make(task), SKILLS) for _ in range(2))
     one.reset(seed=1)
     two.reset(seed=2)
     load_environment(two, save_environment(one))
     for _ in range(3):
-        np.testing.assert_array_equal(one.step(np.ones(1, np.float32))[0], two.step(np.ones(1, np.float32))[0])
-
-
-def test_an_episode_of_a_task_without_hooks_keeps_its_skill_too() -> None:
-    one, two = (WithSkill(gymnasium.make("CartPole-v1"), SKILLS) for _ in range(2))
-    one.reset(seed=1)
-    two.reset(seed=2)
-    load_environment(two, save_environment(one))
-    for _ in range(3):
-        np.testing.assert_array_equal(one.step(1)[0], two.step(1)[0])
+        np.testing.assert_array_equal(one.step(action)[0], two.step(action)[0])
 
 
 def test_states_that_tell_their_skill_pay_all_of_its_entropy_and_others_nothing() -> None:
