@@ -3,9 +3,10 @@
 `flock` keeps the processes of one machine apart and is dropped by the kernel; over a network file system it may do
 nothing. So the holder also writes its name into `.lease` and renews it every second. Whoever finds the file
 
-- of a process of this machine that has ended, takes it at once;
-- unchanged for `STALE_SECONDS` by its own clock, writes its own name, waits `SETTLE_SECONDS` and holds it if the name
-  still stands there (Fischer's rule: of several the last writer wins, the others see another name and wait on);
+- of a process of this machine that has ended, writes its own name, waits `LOOK_SECONDS`, for what one process of a
+  machine writes the others see at once, and holds it if the name still stands there;
+- unchanged for `STALE_SECONDS` by its own clock, does the same and waits `SETTLE_SECONDS` (Fischer's rule: of several
+  the last writer wins, the others see another name and wait on);
 - renewed, waits.
 
 A holder that finds another name there, as after a network failure that made it look dead, has lost the lease and must
@@ -89,7 +90,7 @@ class Lease:
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:
-            return _ended_here(self._read()) and self._write()
+            return _ended_here(self._read()) and self._write() and self._settled(LOOK_SECONDS)
         os.close(descriptor)
         try:
             return self._write()
@@ -110,9 +111,11 @@ class Lease:
                     raise FolderHeld(f"Another process is at work in {self.path.parent}: {_holder(now)}.")
                 since = time.monotonic()
             seen = now
-        if not self._write():
-            return False
-        time.sleep(SETTLE_SECONDS)
+        return self._write() and self._settled(SETTLE_SECONDS)
+
+    def _settled(self, seconds: float) -> bool:
+        """Whether our name still stands there a while after we wrote it."""
+        time.sleep(seconds)
         return self._mine(self._read())
 
     def _keep(self) -> None:

@@ -76,8 +76,24 @@ def test_a_silent_lease_of_another_machine_is_taken_when_it_is_stale(tmp_path: P
 
 
 @pytest.mark.slow
-def test_of_two_that_wait_for_a_stale_lease_one_holds_it_at_a_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ended_here", [False, True])
+def test_of_several_that_find_a_dead_lease_one_holds_it_at_a_time(
+    tmp_path: Path, ended_here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leave(tmp_path)
+    if ended_here:
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        leave(tmp_path, **lease._here() | {"process": ended.pid})
+        together, seen_ended = threading.Barrier(4), lease._ended_here
+
+        def all_see(raw: bytes | None) -> bool:
+            if found := seen_ended(raw):
+                together.wait(10)
+            return found
+
+        monkeypatch.setattr(lease, "LOOK_SECONDS", 0.2)
+        monkeypatch.setattr(lease, "_ended_here", all_see)
     inside, most = 0, 0
     guard = threading.Lock()
 
