@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
@@ -27,7 +26,7 @@ from agents.on_features import OnFeatures
 from agents.pool import Pool
 from agents.recorder import Recorder
 from agents.tasks import backend, building, check_spaces, check_task, make_environment, refusals
-from vime.errors import InvalidSettings, build_settings, choose, nearest
+from vime.errors import InvalidSettings, build_settings, check_device, choose, nearest
 from vime.normalise import Scaling
 
 __all__ = ["ALGORITHMS", "algorithm_class", "check_settings", "make_model", "make_task"]
@@ -55,11 +54,7 @@ def check_settings(config: RunConfig) -> None:
     Raises:
         InvalidSettings: one is not.
     """
-    if config.device.startswith("cuda"):
-        count = torch.cuda.device_count()
-        index = int(config.device.partition(":")[2] or 0)
-        if index >= count:
-            raise InvalidSettings(f"There is no device {config.device!r} here: torch sees {count} CUDA devices.")
+    check_device(config.device)
     if config.bonus_settings:
         name = f"The bonus {config.bonus!r}"
         with refusals(f"{name} cannot be built with {config.bonus_settings}", TypeError, ValueError):

@@ -107,7 +107,8 @@ def check_spaces(task: str, algorithm: str, observation_space: gymnasium.Space, 
         )
     if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
         raise UnsupportedSpace(
-            f"The actions of {task!r} have no finite bounds. Wrap the task in gymnasium.wrappers.RescaleAction."
+            f"The actions of {task!r} have no finite bounds. "
+            "Wrap it in gymnasium.wrappers.TransformAction with a bounded Box."
         )
     read = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
     inside = isinstance(observation_space, spaces.Dict)

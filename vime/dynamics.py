@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vime.errors import InvalidData, InvalidSettings
+from vime.errors import InvalidData, InvalidSettings, check_device
 from vime.members import Activation, Members, Prediction
 from vime.normalise import CLIP, CONSTANT, RunningMoments
 from vime.replay import Pool
@@ -80,6 +80,7 @@ class DynamicsModel:
     ) -> None:
         self.settings = settings
         device = settings.device
+        check_device(device)
         self.encoder = settings.encoder or make_encoder(observation_space, settings.seed)
         self.action_encoder = make_action_encoder(action_space)
         for encoder in (self.encoder, self.action_encoder):

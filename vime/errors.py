@@ -76,6 +76,24 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
     raise UnknownName(f"No {kind} is named {name!r}. {nearest(str(name), table)}")
 
 
+def check_device(name: str) -> None:
+    """Does nothing if torch can compute on the device `name`.
+
+    Raises:
+        InvalidSettings: it is not there, or no device's name.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        if device.type != "cuda":  # which is not begun for a look at it
+            torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InvalidSettings(f"`device` is cpu, cuda, or cuda:1 and so on; {str(name)!r} is not to be had.") from error
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise InvalidSettings(f"There is no device {str(name)!r} here: torch sees {count} CUDA devices. Use cpu.")
+
+
 def build_settings(kind: str, cls: type[T], settings: Mapping[str, Any]) -> T:
     """Returns the settings dataclass `cls` filled from `settings`, every value of the kind that its field says.
 

@@ -11,9 +11,10 @@ from gymnasium import spaces
 from jaxtyping import Float
 from torch import Tensor
 
-from vime.dynamics import DynamicsModel, Rows
+from vime.dynamics import DynamicsModel, DynamicsSettings, Rows
 from vime.errors import InvalidData, InvalidSettings, UnsupportedSpace
 from vime.members import Members, Prediction
+from vime.replay import Pool
 from vime.spaces import Encoder, make_action_encoder
 from vime.transitions import Observation, Transitions, concatenate, map_observation
 from vime.world import make_world
@@ -85,6 +86,16 @@ class LatentWorld:
         self.model: DynamicsModel = self._build()
         self.raw: list[Transitions] = []
         self.settled = False
+
+    @property
+    def settings(self) -> DynamicsSettings:
+        """Those of the model."""
+        return self.model.settings
+
+    @property
+    def pool(self) -> Pool:
+        """The model's rows, in the present features."""
+        return self.model.pool
 
     def observe(self, batch: Transitions) -> None:
         """Takes the valid transitions of a batch into the pool and, until `settle`, keeps them as they came."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from vime.errors import InvalidData
 from vime.normalise import CLIP
 
 LARGEST = math.log(100.0)  # of the logarithm of a standardised variance
@@ -71,6 +72,19 @@ class Members:
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.target_centre.device
+
+    def check_finite(self) -> "Members":
+        """Returns these networks.
+
+        Raises:
+            InvalidData: a weight is not finite: every future would diverge, and no plan could be told from another.
+        """
+        if all(bool(torch.isfinite(part).all()) for part in (*self.weights, *self.biases)):
+            return self
+        raise InvalidData(
+            "The world model has weights that are not finite: its training diverged. Lower its `learning_rate`, or "
+            "look for huge numbers in the observations."
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Every field, as tensors and plain Python values."""

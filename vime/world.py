@@ -14,6 +14,7 @@ from vime.dynamics import DynamicsModel, DynamicsSettings, Rows
 from vime.errors import build_settings, choose
 from vime.last_layer import LastLayerDynamics, LastLayerSettings
 from vime.members import Members, Prediction
+from vime.replay import Pool
 from vime.transitions import Observation, Transitions
 
 
@@ -28,6 +29,16 @@ class WorldModel(Protocol):
     """Numbers in a state."""
     actions: int
     """Numbers in an encoded action."""
+
+    @property
+    def settings(self) -> DynamicsSettings:
+        """How it learns; its `device` is where tensors go in and out."""
+        ...
+
+    @property
+    def pool(self) -> Pool:
+        """The rows that it learns from."""
+        ...
 
     def encode(self, obs: Observation) -> Float[Tensor, "n d"]:
         """Returns the states of `n` observations."""

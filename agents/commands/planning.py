@@ -8,7 +8,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from agents.commands.printing import print_line
 from agents.live import Bar, number
-from agents.planning.settings import ExploreConfig
+from agents.planning.settings import AHEAD, ExploreConfig, PlannerSettings
 
 
 def explore_from(standing: ExploreConfig) -> Callable[..., None]:
@@ -34,7 +34,15 @@ def explore_from(standing: ExploreConfig) -> Callable[..., None]:
 
         torch.set_num_threads(1)  # networks this small are slower on more
         with Bar(_progress) as bar:
-            found = run(config.task, config.steps, seed=config.seed, out=out, settings=config.how, progress=bar)
+            found = run(
+                config.task,
+                config.steps,
+                seed=config.seed,
+                out=out,
+                settings=config.how,
+                task_settings=config.task_settings,
+                progress=bar,
+            )
         _tell(found.figures, out, json)
 
     return explore
@@ -43,14 +51,14 @@ def explore_from(standing: ExploreConfig) -> Callable[..., None]:
 def transfer(
     out: Positional[Path],
     reward: str,
-    how: Literal["planner", "sac"] = "planner",
+    how: Literal["planner", "sac", "ppo", "dqn"] = "planner",
     task: str | None = None,
     episodes: int = 5,
     steps: int | None = None,
     imagined_steps: int = 50_000,
+    imagined_horizon: int = 50,
     end_cost: float = 0.0,
-    horizon: int = 30,
-    candidates: int = 128,
+    planner: OmitArgPrefixes[PlannerSettings] = AHEAD,
     seed: int = 0,
     json: bool = False,
 ) -> None:
@@ -61,14 +69,14 @@ def transfer(
     Args:
         out: Folder of an exploration.
         reward: MODULE:FUNCTION, from state, encoded action and next state (tensors of rows) to one number a row.
-        how: planner: plan at every step; sac: train SAC on imagined steps first.
+        how: planner: plan at every step; sac, ppo, dqn: train that policy on imagined steps first.
         task: Where it is scored; where it was explored unless given.
         episodes: How many are played.
         steps: After which an episode is cut; the task's own limit unless given.
-        imagined_steps: On which sac is trained.
+        imagined_steps: On which a policy is trained.
+        imagined_horizon: Steps of an episode that it is trained on.
         end_cost: What the end of an episode costs a plan, in reward, where ends were seen and are bad.
-        horizon: Steps that the planner looks ahead.
-        candidates: Sequences in its first iteration.
+        planner: how plans are found.
         seed: Of everything random.
         json: Print the figures as one line of JSON, the last one of the output.
     """
@@ -76,7 +84,6 @@ def transfer(
 
     from agents.planning import rewards
     from agents.planning.exploration import DATA, load
-    from agents.planning.planners import PlannerSettings
     from agents.planning.recording import spaces_of
     from agents.planning.transfer import transfer as run
     from agents.tasks import make_environment
@@ -85,31 +92,24 @@ def transfer(
     torch.set_num_threads(1)
     wanted = rewards.find(reward)
     found = load(out)
-    model = found.model
-    if model is None or not hasattr(model, "members"):
+    there = found.config.task
+    env = make_environment(task or there, found.config.task_settings if task in (None, there) else {})
+    spaces = spaces_of(out / DATA)
+    if (env.observation_space, env.action_space) != spaces:
         raise InvalidSettings(
-            f"{out} was explored by {'chance' if model is None else 'an exact table'}, which leaves no network to plan "
-            "in. Explore a task whose states or actions are numbers, with `--model ensemble`."
+            f"{task} has other spaces than {there}, which the model knows: {env.observation_space} and "
+            f"{env.action_space}, there {spaces[0]} and {spaces[1]}."
         )
-    task = task or found.config.task
-    env = make_environment(task, {})
-    there = spaces_of(out / DATA)
-    if (env.observation_space, env.action_space) != there:
-        raise InvalidSettings(
-            f"{task} has other spaces than {found.config.task}, which the model knows: {env.observation_space} and "
-            f"{env.action_space}, there {there[0]} and {there[1]}."
-        )
-    planner = PlannerSettings(horizon=horizon, candidates=candidates)
     with Bar(_episodes) as bar:
         figures = run(
-            model,
+            found,
             env,
             wanted,
             how=how,
-            termination=found.termination(),
             end_cost=end_cost,
-            planner=planner,
+            planner=None if planner == AHEAD else planner,
             imagined_steps=imagined_steps,
+            imagined_horizon=imagined_horizon,
             episodes=episodes,
             steps=steps,
             seed=seed,
@@ -131,7 +131,7 @@ def _progress(figures: dict[str, Any]) -> str:
 
 def _episodes(figures: dict[str, Any]) -> str:
     if "score" not in figures:
-        return "imagined steps of SAC"
+        return "imagined steps"
     return f"score of the last episode {number(figures['score'])}"
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agents.planning.controller import Controller
     from agents.planning.exploration import Exploration, load
     from agents.planning.imagination import Imagined, imagine
+    from agents.planning.imagined import ImaginedEnvironment
     from agents.planning.objective import Objective
     from agents.planning.planners import Plan, plan
     from agents.planning.settings import ExploreConfig, ExploreSettings, PlannerSettings
@@ -27,6 +28,7 @@ _PLACES = {
     "load": "exploration",
     "Imagined": "imagination",
     "imagine": "imagination",
+    "ImaginedEnvironment": "imagined",
     "Objective": "objective",
     "Plan": "planners",
     "plan": "planners",
@@ -40,6 +42,7 @@ __all__ = [
     "ExploreConfig",
     "ExploreSettings",
     "Imagined",
+    "ImaginedEnvironment",
     "Objective",
     "Plan",
     "PlannerSettings",

@@ -9,8 +9,8 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
-from agents.planning.objective import Reward, Termination
-from vime.errors import InvalidData, InvalidSettings
+from agents.planning.objective import Reward, Termination, of_rows
+from vime.errors import InvalidSettings
 from vime.members import Members
 
 Act = Callable[[Float[Tensor, "n d"]], Float[Tensor, "n a"]]
@@ -50,8 +50,8 @@ def branch(
         mean, variance = members.predict(state.view(shape), encoded.view(shape))
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         following = torch.addcmul(mean, variance.sqrt(), noise).flatten(0, 1)
-        paid = _of_rows("reward", reward(state, encoded, following), len(state)).float()
-        ended = _of_rows("termination", termination(state, encoded, following), len(state)).bool()
+        paid = of_rows("reward", reward(state, encoded, following), len(state)).float()
+        ended = of_rows("termination", termination(state, encoded, following), len(state)).bool()
         sound = torch.isfinite(following).all(1) & torch.isfinite(paid)
         step = (state, action, paid.unsqueeze(1), following, ended.float().unsqueeze(1), alive & sound)
         for column, part in zip(columns.values(), step, strict=True):
@@ -62,13 +62,6 @@ def branch(
     joined = {name: torch.cat(parts) for name, parts in columns.items()}
     kept = joined.pop("kept")
     return {name: column[kept] for name, column in joined.items()}
-
-
-def _of_rows(what: str, values: Any, n: int) -> Tensor:
-    if not isinstance(values, Tensor) or values.shape != (n,):
-        came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        raise InvalidData(f"A {what} function returns one value a row, a tensor of shape ({n},); this one gave {came}.")
-    return values
 
 
 def policy_of(model: OffPolicyAlgorithm, generator: torch.Generator) -> Act:

@@ -16,12 +16,12 @@ from torch import Tensor
 from agents.buffers import unscaled
 from agents.planning.branching import branch, normalised, normalised_reward, policy_of
 from agents.planning.objective import Reward, Termination
-from vime.dynamics import DynamicsModel
 from vime.errors import CheckpointError, InvalidSettings
 from vime.heads import HeadSettings, RewardHead, TerminationHead
 from vime.members import Members
 from vime.replay import Pool
 from vime.transitions import Transitions
+from vime.world import WorldModel
 
 STREAM = 60_013  # sets the generator of the rollouts apart from others of the same seed
 
@@ -81,7 +81,7 @@ class Dyna:
     def __init__(
         self,
         model: OffPolicyAlgorithm,
-        world: DynamicsModel,
+        world: WorldModel,
         settings: DynaSettings,
         reward: Reward | None = None,
         termination: Termination | None = None,
@@ -123,7 +123,10 @@ class Dyna:
     def added(self, buffer: ReplayBuffer) -> None:
         """Notes a real step of every copy; fits and imagines where it is time."""
         self._waiting = min(self._waiting + 1, buffer.buffer_size)
-        due = self._waiting * buffer.n_envs >= self.settings.refit_every if self.fits else True
+        least = self.settings.refit_every
+        if not self.fits:  # a loaded model has begun to learn and remembers nothing yet
+            least = min(least, max(self._model.learning_starts, self.world.settings.minibatch))
+        due = self._waiting * buffer.n_envs >= least
         if due and self._model.num_timesteps >= self._model.learning_starts:
             self.refit(buffer)
 
@@ -184,7 +187,7 @@ class Dyna:
         return float(((mean - truth) / members.target_spread).square().mean().sqrt())
 
     def _members(self) -> Members:
-        return self.world.members(self.generator)
+        return self.world.members(self.generator).check_finite()
 
     def _imagine(self) -> dict[str, float]:
         """Adds rollouts of the present policy to the pool; returns metrics."""

@@ -10,12 +10,14 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from agents.planning import rewards
 from agents.planning.dreaming import Dyna, DynaSettings, dyna_of
 from agents.planning.dyna_buffer import make_dreaming
+from agents.planning.exploration import Exploration
 from agents.planning.objective import Reward, Termination
-from vime.dynamics import DynamicsModel
 from vime.errors import InvalidSettings, UnsupportedSpace, build_settings, choose, nearest
-from vime.world import WORLDS, make_world
+from vime.spaces import make_action_encoder
+from vime.world import WORLDS, WorldModel, make_world
 
 __all__ = ["Dyna", "DynaSettings", "dyna", "dyna_of"]
 
@@ -24,7 +26,7 @@ Model = TypeVar("Model", bound=OffPolicyAlgorithm)
 
 def dyna(
     model: Model,
-    world: str | DynamicsModel = "ensemble",
+    world: str | WorldModel | Exploration = "ensemble",
     *,
     reward: Reward | None = None,
     termination: Termination | None = None,
@@ -40,7 +42,8 @@ def dyna(
 
     Args:
         model: a SAC, TD3, DDPG or DQN, new, running or loaded; with an environment of vectors.
-        world: an entry of `vime.world.WORLDS`, or a model of the environment, which then goes on learning.
+        world: an entry of `vime.world.WORLDS`, or a model of the environment, which then goes on learning; that of an
+            exploration with what `agents.explore` returned.
         reward: takes states, encoded actions and next states, not normalised, to rewards; learned unless given.
         termination: takes the same to whether the episode ends there; learned unless given.
         settings: of `DynaSettings`, and where `world` is a name also of that model: `hidden`, `count`, `seed`, ...
@@ -50,6 +53,8 @@ def dyna(
         UnsupportedSpace: its observations are no vectors.
         UnknownName: no world model is named so.
 
+    `load_replay_buffer` puts another buffer in the place of the one that dreams: call it before `dyna`.
+
     References: Sutton 1991, "Dyna, an integrated architecture for learning, planning, and reacting"; Janner et al.
         2019, "When to trust your model: model-based policy optimization", arXiv:1906.08253.
 
@@ -57,9 +62,12 @@ def dyna(
     """
     _check_model(model)
     own, rest = split_settings(world if isinstance(world, str) else None, settings)
-    if not isinstance(world, str | DynamicsModel):
+    if isinstance(world, Exploration):
+        world = world.network
+    if not isinstance(world, str | WorldModel):
         raise InvalidSettings(
-            f"`world` is the name of a world model, or one as `agents.explore` returns it; got {type(world).__name__}."
+            f"`world` is the name of a world model, one itself, or what `agents.explore` returned; got a "
+            f"{type(world).__name__}."
         )
     if isinstance(world, str):
         space = spaces.Box(-np.inf, np.inf, (int(np.prod(model.observation_space.shape)),), np.float32)  # type: ignore[arg-type]
@@ -71,10 +79,18 @@ def dyna(
             f"The states of this world model have {world.features} numbers, and the observations {width}: a policy can "
             "act in imagination only where the two are the same. Use a model without an encoder of its own."
         )
+    if world.actions != (theirs := make_action_encoder(model.action_space).features):
+        raise UnsupportedSpace(
+            f"The actions of this world model have {world.actions} numbers, and the learner's {theirs}: it is of "
+            "another task."
+        )
     if torch.device(world.settings.device).type != model.device.type:
         raise InvalidSettings(
             f"The world model is on {world.settings.device}, and the learner on {model.device}: put them on one device."
         )
+    for what, function in (("reward", reward), ("termination", termination)):
+        if function is not None:
+            rewards.check(function, world, what)
     make_dreaming(model.replay_buffer, Dyna(model, world, own, reward, termination))  # type: ignore[arg-type]
     return model
 

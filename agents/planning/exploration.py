@@ -11,8 +11,9 @@ from agents.folder import KINDS, contents, read_object
 from agents.planning.explorers import Explorer, PlannedExplorer, make_explorer
 from agents.planning.recording import Recording, spaces_of
 from agents.planning.settings import ExploreConfig
-from vime.errors import CheckpointError
+from vime.errors import CheckpointError, InvalidSettings
 from vime.heads import TerminationHead
+from vime.world import WorldModel
 
 CHECKPOINT, CONFIG, RESULT, DATA = "checkpoint.pt", "config.json", "result.json", "data"
 """What lies in the folder of an exploration, beside its pictures."""
@@ -33,6 +34,20 @@ class Exploration:
     def model(self) -> Any:
         """The world model that was learnt; None where chance explored."""
         return getattr(self.explorer, "model", None)
+
+    @property
+    def network(self) -> WorldModel:
+        """The model, to imagine with.
+
+        Raises:
+            InvalidSettings: what was learnt is none that can be imagined in.
+        """
+        if isinstance(self.model, WorldModel):
+            return self.model
+        raise InvalidSettings(
+            f"{self.config.task} was explored by {'chance' if self.model is None else 'an exact table'}, which leaves "
+            "no network to imagine in. Explore a task whose states or actions are numbers, with model='ensemble'."
+        )
 
     def termination(self, updates: int = 500) -> TerminationHead | None:
         """Returns a head that tells from the steps made where episodes end.

@@ -1,8 +1,11 @@
 """Explore an environment without its reward: plan for information, act, learn, again; then keep all of it."""
 
+import json
+import re
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from copy import deepcopy
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -23,7 +26,7 @@ from agents.planning.objective import Objective
 from agents.planning.recording import Recording
 from agents.planning.settings import ExploreConfig, ExploreSettings
 from agents.tasks import make_environment
-from vime.errors import InvalidSettings, RunConflict, build_settings
+from vime.errors import InvalidSettings, RunConflict, UnsupportedEnvironment, build_settings
 
 CHECKPOINT_SECONDS = 30.0
 SHOWN = 2_000
@@ -42,11 +45,12 @@ def explore(
     progress: Progress | None = None,
     objective: Objective | None = None,
     stop: Callable[[Recording], bool] | None = None,
+    task_settings: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Exploration:
     """Explores `env` for `steps` steps without looking at its reward; returns the steps and the model learnt of them.
 
-    Ctrl-C ends it after the step at hand; with `out`, what was gathered is kept there, and the same call goes on.
+    With `out`, Ctrl-C ends it after the step at hand, what was gathered is kept there, and the same call goes on.
 
     Args:
         env: an environment, or the name of a task.
@@ -57,26 +61,48 @@ def explore(
         stop: looks at what was recorded after every step, and ends the exploration where it says so.
         objective: what plans are for, where it is more than information; it has no place in a folder. Where it does not
             say where episodes end, that is learned.
+        task_settings: keyword arguments for the constructor of the task, where `env` is its name.
         changes: fields of the settings that differ, for example `model="bayesian"`.
 
     Raises:
-        InvalidSettings: a setting is out of range.
+        InvalidSettings: a setting is out of range, or without effect.
+        UnsupportedEnvironment: `env` is no single environment.
         UnsupportedSpace: model or planner cannot serve a space of the environment.
         RunConflict: `out` holds another exploration.
-        InvalidData: the environment gave a number that is not finite; what came before is kept.
+        InvalidData: the environment gave a number that is not finite, or the model diverged; what came before is kept.
     """
     how = {f.name: getattr(settings or ExploreSettings(), f.name) for f in fields(ExploreSettings)}
     built = build_settings("Exploration", ExploreSettings, how | changes)
     if isinstance(env, str):
-        env = make_environment(env, {})
-    task = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+        task, given = env, dict(task_settings or {})
+        env = make_environment(task, given)
+    elif not isinstance(env, gymnasium.Env):
+        raise UnsupportedEnvironment(
+            f"One environment is explored at a time, a gymnasium.Env or the name of a task; got a {type(env).__name__}."
+        )
+    elif task_settings is not None:
+        raise InvalidSettings("`task_settings` are for a task given by its name: build the environment with them.")
+    else:
+        task, given = _identity(env)
     if objective is not None and out is not None:
         raise InvalidSettings("An `objective` of your own cannot be noted in a folder: leave `out` away.")
-    values = {"task": task, "steps": steps, "seed": seed, "how": built}
+    values = {"task": task, "steps": steps, "seed": seed, "task_settings": given, "how": built}
     config = build_settings("An exploration", ExploreConfig, values)
     folder = None if out is None else Path(out)
     explorer = make_explorer(env.observation_space, env.action_space, config.how, seed, objective)
     return _Run(env, config, explorer, folder, progress, stop or (lambda recording: False)).go()
+
+
+def _identity(env: gymnasium.Env) -> tuple[str, dict[str, Any]]:
+    """Returns the name of an environment, and what it was built with as far as that can be written down."""
+    if env.spec is None:
+        return type(env.unwrapped).__name__, {}
+    kwargs = {}
+    for name, value in env.spec.kwargs.items():
+        with suppress(TypeError, ValueError):
+            kwargs[name] = json.loads(json.dumps(value, allow_nan=False))
+    kwargs.pop("render_mode", None)
+    return env.spec.id, kwargs
 
 
 class _Run:
@@ -107,36 +133,37 @@ class _Run:
     def go(self) -> Exploration:
         """Explores to the end, or until Ctrl-C."""
         with self._lock or nullcontext(), Interrupts() if self.out is not None else nullcontext() as stop:
+            done = len(self.recording) >= self.config.steps
             if stop is not None:
                 stop.armed = True
             try:
-                if self.obs is None:
+                if self.obs is None and not done:
                     self._reset(self.config.seed)
                 while len(self.recording) < self.config.steps and not (stop is not None and stop.received):
                     self._step()
                     self._look_up()
                     if self.enough(self.recording):
                         break
-                if stop is None or not stop.received:
-                    self.explorer.ready()
             finally:  # also where the environment or the model fails: what was gathered is not lost
                 figures = self.figures()
                 if len(self.recording):
-                    self._keep(figures)
+                    self._keep(figures, fresh=not done)
         self._tell()
         if stop is not None and stop.received:
             stop.raise_for(stop.received)
+        self.explorer.ready()  # after the checkpoint, from which a longer exploration goes on as if it had never ended
         return Exploration(self.config, self.recording, self.explorer, figures)
 
     def _reset(self, seed: int | None = None) -> None:
-        self.obs, _ = self.env.reset(seed=seed)
+        self.obs = deepcopy(self.env.reset(seed=seed)[0])  # some environments change the array that they gave
         self.states.add(self.obs)
         self.explorer.forget()
 
     def _step(self) -> None:
         obs = self.obs
         action = self.explorer.act(as_one(obs))
-        following, reward, terminated, truncated, _ = self.env.step(action)
+        following, reward, terminated, truncated, _ = self.env.step(deepcopy(action))
+        following = deepcopy(following)
         step = as_step(obs, action, following, terminated, truncated)
         step.check_finite(len(self.recording))
         nats = self.explorer.observe(step)
@@ -230,23 +257,29 @@ class _Run:
         self.cpu = float(state["cpu"])
         for obs in [*self.recording.obs, *self.recording.next_obs]:
             self.states.add(obs)
+        if len(self.recording) >= self.config.steps:
+            return
         if state["environment"] is None:  # it could not be saved: a new episode, by a seed that was not used yet
             if len(self.recording) and not self.recording.terminated[-1]:
                 self.recording.truncated[-1] = True
             self._reset(self.config.seed + len(self.recording))
             return
         self.env.reset(seed=self.config.seed)
-        load_environment(self.env, decode(state["environment"]))
+        try:
+            load_environment(self.env, decode(state["environment"]))
+        except ValueError as error:
+            raise RunConflict(f"{out} is of an environment that was wrapped otherwise: {error}.") from error
         self.obs = decode(state["obs"])
         self.states.add(self.obs)
 
-    def _keep(self, figures: dict[str, Any]) -> None:
-        """Writes everything into the folder: checkpoint, data set, pictures, animation and figures."""
+    def _keep(self, figures: dict[str, Any], fresh: bool) -> None:
+        """Writes everything into the folder: if steps were made a checkpoint; data set, pictures and figures."""
         if self.out is None:
             return
-        self._checkpoint()
+        if fresh:
+            self._checkpoint()
         r, task = self.recording, self.config.task
-        r.save(self.out / DATA, self.env, f"vime/{task.replace('/', '-').lower()}-explored-v0")
+        r.save(self.out / DATA, self.env, f"vime/{re.sub(r'[^a-z0-9_-]', '-', task.lower())}-explored-v0")
         write_json(self.out / RESULT, figures)
         seen = [*r.obs, r.next_obs[-1]]
         drawn = pictures(task, self.shown, seen, r)

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from jaxtyping import Float
 from torch import Tensor
 
+from agents.planning import rewards
 from agents.planning.controller import Controller
 from agents.planning.objective import Objective
 from agents.planning.planners import Plan
@@ -107,16 +108,19 @@ class PlannedExplorer:
         self.precision = usable(s.precision, self.model.settings.device)
         self.random = RandomExplorer(action_space, seed)
         self.objective = objective or Objective(measure=s.measure, optimism=s.optimism)
+        for what, function in (("reward", self.objective.reward), ("termination", self.objective.termination)):
+            if function is not None:
+                rewards.check(function, self.model, what)
         members = self.model.members(self.model.generator, s.samples)
         self.controller = Controller(members, action_space, self.objective, s.planner, seed)
         ends = HeadSettings(seed=seed, device=self.model.settings.device)
         self.ends = TerminationHead(self.model.features, self.model.actions, ends)
         """Learns where episodes end; asked once one has, unless the objective says so itself."""
-        self.step, self.fitted, self.ended = 0, False, False
+        self.step, self.unseen, self.fitted, self.ended = 0, 0, False, False
         self._imagine_with(members)
 
     def _imagine_with(self, members: Members) -> None:
-        self.members = members
+        self.members = members.check_finite()
         self.controller.members = members.to(self.precision)
         if self.ended and self.objective.termination is None:  # a new one each time: graphs hold the head's numbers
             self.controller.objective = replace(self.objective, termination=self.ends)
@@ -137,7 +141,7 @@ class PlannedExplorer:
         if self.ended:
             self.ends.fit(updates)
         self._imagine_with(self.model.members(self.model.generator, self.settings.samples))
-        self.fitted = True
+        self.fitted, self.unseen = True, 0
 
     def observe(self, step: Transitions) -> Nats:
         """Asks the model about the step before it is told, and keeps it for the next fit."""
@@ -149,6 +153,7 @@ class PlannedExplorer:
         arrived, terminated = self.model.encode(following), step.terminated.flatten()
         nats = self._judge(state, encoded, arrived) if self.fitted else UNKNOWN
         self.model.add(rows)
+        self.unseen += 1
         self.ends.add(state, encoded, arrived, terminated)
         self.ended = self.ended or bool(terminated.any())
         return nats
@@ -160,8 +165,8 @@ class PlannedExplorer:
         return Nats(float(log_determinant(*prediction)), float(realised))
 
     def ready(self) -> None:
-        """Fits the model if all steps were random."""
-        if not self.fitted:
+        """Fits the model to the steps since the last fit."""
+        if self.unseen:
             self.fit()
 
     def forget(self) -> None:
@@ -181,6 +186,7 @@ class PlannedExplorer:
             "members": self.members.state_dict(),
             "ends": self.ends.state_dict(),
             "step": self.step,
+            "unseen": self.unseen,
             "fitted": self.fitted,
             "ended": self.ended,
         }
@@ -190,7 +196,8 @@ class PlannedExplorer:
         self.model.load_state_dict(state["model"])
         self.random.load_state_dict(state["random"])
         self.ends.load_state_dict(state["ends"])
-        self.step, self.fitted, self.ended = int(state["step"]), bool(state["fitted"]), bool(state["ended"])
+        self.step, self.unseen = int(state["step"]), int(state["unseen"])
+        self.fitted, self.ended = bool(state["fitted"]), bool(state["ended"])
         self._imagine_with(Members.from_state(state["members"]))
         self.controller.generator.set_state(state["generator"].cpu())
         self.controller.ahead = int(state["ahead"])
@@ -218,6 +225,10 @@ def make_explorer(
         raise InvalidSettings(
             f"An `objective` is planned for in a network, and {settings.model!r} has none: take 'ensemble'."
         )
+    if objective is not None and (settings.measure != ExploreSettings.measure or settings.optimism):
+        raise InvalidSettings(
+            "Where an `objective` is given, `measure` and `optimism` stand there: leave them out here."
+        )
     if settings.model == RANDOM:
         return RandomExplorer(action_space, seed)
     table = isinstance(observation_space, spaces.Discrete) and isinstance(action_space, spaces.Discrete)
@@ -227,8 +238,8 @@ def make_explorer(
 
 
 def as_one(obs: Any) -> Observation:
-    """Returns the observation of one environment as a batch of one."""
-    return map_observation(lambda part: part.unsqueeze(0), to_tensor(obs))
+    """Returns the observation of one environment as a batch of one, which the environment cannot change any more."""
+    return map_observation(lambda part: part.unsqueeze(0).clone(), to_tensor(obs))
 
 
 def as_step(obs: Any, action: Any, following: Any, terminated: bool, truncated: bool) -> Transitions:

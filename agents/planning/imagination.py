@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from agents.planning.objective import TRAJECTORY, Objective
+from agents.planning.objective import TRAJECTORY, Objective, of_rows
 from vime.errors import InvalidData
 from vime.measures import CAPPED, FEW_MEMBERS, MEASURES, member_gram, moments, trajectory_gain
 from vime.members import Members
@@ -114,10 +114,12 @@ def _unroll(members: Members, start: Tensor, actions: Tensor, objective: Objecti
                 spread = _of_its_own(variance.expand_as(mean), n).view(shape) if own else variance.mean(0)
             following = torch.addcmul(following.view(shape), spread.sqrt(), noise[t]).flatten(0, 1)
         if objective.reward is not None:
-            reward = reward.add(_while(alive, _reward(objective, state, action, following), ends), alpha=weight)
+            paid = of_rows("reward", objective.reward(state, action, following), len(state))
+            reward = reward.add(_while(alive, paid, ends), alpha=weight)
         if objective.termination is not None:
             following = torch.where(alive.view(-1, 1) > 0, following, state)  # at rest once it has ended
-            going = alive * (~objective.termination(state, action, following)).to(alive.dtype)
+            ended = of_rows("termination", objective.termination(state, action, following), len(state))
+            going = alive * (~ended.bool()).to(alive.dtype)
             if objective.end_cost:
                 reward = torch.add(reward, alive - going, alpha=-weight * objective.end_cost)
             alive = going
@@ -139,14 +141,3 @@ def _of_its_own(values: Float[Tensor, "m r d"], n: int) -> Float[Tensor, "r d"]:
     """Returns of what every member says of all `m * n` rows what each says of its own `n`."""
     m = len(values)
     return values.view(m, m, n, -1).diagonal(dim1=0, dim2=1).permute(2, 0, 1).reshape(m * n, -1)
-
-
-def _reward(objective: Objective, state: Tensor, action: Tensor, following: Tensor) -> Tensor:
-    reward = objective.reward(state, action, following)  # type: ignore[misc]
-    if not isinstance(reward, Tensor) or reward.shape != state.shape[:1]:
-        came = tuple(reward.shape) if isinstance(reward, Tensor) else type(reward).__name__
-        raise InvalidData(
-            f"A reward function returns one number a row, a tensor of shape ({len(state)},) for states "
-            f"{tuple(state.shape)}; this one returned {came}."
-        )
-    return reward

@@ -8,10 +8,10 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from agents.planning.objective import Reward, Termination
+from agents.planning.objective import Reward, Termination, of_rows
 from agents.pool import OneObject
-from vime.dynamics import DynamicsModel
 from vime.errors import InvalidData, InvalidSettings
+from vime.world import WorldModel
 
 
 class ImaginedEnvironment(OneObject):
@@ -30,12 +30,12 @@ class ImaginedEnvironment(OneObject):
 
     Raises:
         InvalidSettings: a number is out of range.
-        InvalidData: the model's pool is empty.
+        InvalidData: the model's pool is empty, or its training has diverged.
     """
 
     def __init__(
         self,
-        model: DynamicsModel,
+        model: WorldModel,
         action_space: gymnasium.Space,
         reward: Reward,
         termination: Termination | None = None,
@@ -51,7 +51,7 @@ class ImaginedEnvironment(OneObject):
         self.whole, self.render_mode = self, None  # SB3 asks every copy for it
         self.model, self.rewarded, self.ends, self.horizon = model, reward, termination, horizon
         self.generator = torch.Generator(model.settings.device).manual_seed(seed)
-        self.members = model.members(self.generator)
+        self.members = model.members(self.generator).check_finite()
         space = spaces.Box(-np.inf, np.inf, (model.features,), np.float32)
         super().__init__(copies, space, action_space)
         self.state = self._starts(copies)
@@ -84,13 +84,14 @@ class ImaginedEnvironment(OneObject):
         rows = torch.arange(self.num_envs, device=mean.device)
         noise = torch.randn(self.state.shape, generator=self.generator, device=mean.device)
         following = mean[self.member, rows] + variance.expand_as(mean)[self.member, rows].sqrt() * noise
-        following = torch.where(torch.isfinite(following), following, self.state)  # a future that diverged stands still
-        reward = self.rewarded(self.state, action, following).float()
-        terminated = torch.zeros_like(reward, dtype=torch.bool)
+        reward = of_rows("reward", self.rewarded(self.state, action, following), self.num_envs).float()
+        sound = torch.isfinite(following).all(1) & torch.isfinite(reward)  # a future that diverged is cut where it was
+        following, reward = torch.where(sound.unsqueeze(1), following, self.state), reward.where(sound, 0.0)
+        terminated = torch.zeros_like(sound)
         if self.ends is not None:
-            terminated = self.ends(self.state, action, following)
+            terminated = of_rows("termination", self.ends(self.state, action, following), self.num_envs).bool() & sound
         self.age += 1
-        truncated = (self.age >= self.horizon) & ~terminated
+        truncated = ((self.age >= self.horizon) | ~sound) & ~terminated
         done = terminated | truncated
         self.state = following
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]

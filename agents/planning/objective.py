@@ -3,18 +3,19 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vime.errors import InvalidSettings, choose
+from vime.errors import InvalidData, InvalidSettings, choose
 from vime.measures import MEASURES
 
 Reward = Callable[[Float[Tensor, "n d"], Float[Tensor, "n a"], Float[Tensor, "n d"]], Float[Tensor, " n"]]
 """Takes states, encoded actions and next states, as the model knows them, to the reward of every row."""
 Termination = Callable[[Float[Tensor, "n d"], Float[Tensor, "n a"], Float[Tensor, "n d"]], Bool[Tensor, " n"]]
 """Takes the same to whether the episode ends there."""
+
 Propagation = Literal["mean", "members"]
 """Whose next state counts: the mean of all members, or that of each member in a future of its own (TS∞, Chua 2018)."""
 
@@ -64,3 +65,15 @@ class Objective:
     def extra_actions(self, features: int) -> int:
         """Returns how many numbers the planner chooses in each step beside the action: one a feature with optimism."""
         return features if self.optimism > 0 else 0
+
+
+def of_rows(what: str, values: Any, n: int) -> Tensor:
+    """Returns what a function of rows gave, if it is one value for each of `n` rows.
+
+    Raises:
+        InvalidData: it is something else.
+    """
+    if isinstance(values, Tensor) and values.shape == (n,):
+        return values
+    came = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+    raise InvalidData(f"A {what} function returns one value a row, a tensor of shape ({n},); this one gave {came}.")

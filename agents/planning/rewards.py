@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from agents.planning.objective import Reward
-from vime.errors import InvalidSettings, UnknownName, nearest
+from agents.planning.objective import Reward, Termination, of_rows
+from vime.errors import InvalidData, InvalidSettings, UnknownName, nearest
+from vime.world import WorldModel
 
 UPRIGHT = 0.8
 """Cosine of the pole's angle from which the sparse cart-poles pay."""
@@ -59,8 +60,9 @@ def find(name: str) -> Reward:
         raise InvalidSettings(f"A reward is written MODULE:FUNCTION, as agents.planning.rewards:flag; got {name!r}.")
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
-        raise UnknownName(f"The module of the reward {name!r} cannot be imported: {error}.") from error
+    except Exception as error:  # whatever its code raises
+        told = f"{type(error).__name__}: {error}"
+        raise UnknownName(f"The module of the reward {name!r} cannot be imported ({told}).") from error
     if not hasattr(found, function):
         known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
         raise UnknownName(f"{module} has no function {function!r}. {nearest(function, known)}")
@@ -70,24 +72,26 @@ def find(name: str) -> Reward:
     return reward  # type: ignore[return-value]  (checked when it is called)
 
 
-def check(reward: Reward, features: int, actions: int, device: torch.device | str = "cpu") -> None:
-    """Calls a reward on two rows of zeros, so that one of the wrong shape is found before anything is spent.
+def check(function: Reward | Termination, model: WorldModel, what: str = "reward") -> None:
+    """Calls a function of rows, so that one of the wrong shape is found before anything is spent.
+
+    The rows are two that the model has seen, and the values must be finite then; or zeros, where it has seen none.
 
     Raises:
-        InvalidSettings: it fails, or does not return one finite number a row.
+        InvalidSettings: it fails, or does not return one value a row.
     """
-    name = getattr(reward, "__name__", type(reward).__name__)
-    rows = [torch.zeros(2, width, device=device) for width in (features, actions, features)]
+    name = getattr(function, "__name__", type(function).__name__)
+    seen = len(model.pool) > 1
+    shape = (2, model.features + model.actions)
+    rows = model.pool.columns["inputs"][:2] if seen else torch.zeros(shape, device=model.settings.device)
+    state, action = rows.split([model.features, model.actions], 1)
     try:
-        value = reward(*rows)
+        values = of_rows(what, function(state, action, state), 2)
+    except InvalidData as error:
+        raise InvalidSettings(f"{error} It is {name!r}.") from error
     except Exception as error:
         raise InvalidSettings(
-            f"The reward {name!r} fails on states of {features} and actions of {actions} numbers: {error}."
+            f"The {what} {name!r} fails on states of {model.features} and actions of {model.actions} numbers: {error}."
         ) from error
-    if not isinstance(value, Tensor) or value.shape != (2,):
-        came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise InvalidSettings(
-            f"The reward {name!r} must return a tensor of one number a row; for two rows it gave {came}."
-        )
-    if not torch.isfinite(value.float()).all():
-        raise InvalidSettings(f"The reward {name!r} gives {value.tolist()} for states of zeros: no finite number.")
+    if seen and not torch.isfinite(values.float()).all():
+        raise InvalidSettings(f"The {what} {name!r} gives {values.tolist()} for two states that were seen: not finite.")

@@ -103,8 +103,8 @@ class BoxSequences:
     def __init__(self, space: spaces.Box, extra: int, device: torch.device | str, spread: float) -> None:
         if not (np.maximum(np.abs(space.low), np.abs(space.high)) < WIDE).all():
             raise UnsupportedSpace(
-                f"A planner draws actions between bounds, and {space} lacks some. Give it bounds, for example with "
-                "gymnasium.wrappers.RescaleAction."
+                f"A planner draws actions between bounds, and {space} lacks some. Give it bounds: wrap the task in "
+                "gymnasium.wrappers.TransformAction with a bounded Box."
             )
         self.space = space
         self.low, self.high = (

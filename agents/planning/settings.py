@@ -69,6 +69,10 @@ class PlannerSettings:
             )
 
 
+AHEAD = PlannerSettings(horizon=100, candidates=128)
+"""How a reward is planned for that came later: it may be far, and information does not show the way."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExploreSettings:
     """How an environment is explored."""
@@ -84,7 +88,7 @@ class ExploreSettings:
     optimism: float = 0.0
     """How far a plan may bend the model its own way, in epistemic deviations (OPAX, H-UCRL)."""
     samples: int = 5
-    """Members, where the model draws them."""
+    """Members, where the model draws them; two at least, for one alone never doubts."""
     warm_up: int = 30
     """Random steps before the first plan; one at least, for the model to learn from."""
     fit_every: int = 10
@@ -98,9 +102,9 @@ class ExploreSettings:
         check_kinds("Exploration", self)
         choose("world model", self.model, dict.fromkeys(MODELS))
         choose("measure", self.measure, dict.fromkeys(MEASURES))
-        for name in ("samples", "warm_up", "fit_every", "updates"):
-            if getattr(self, name) < 1:
-                raise InvalidSettings(f"`{name}` must be at least 1; got {getattr(self, name)}.")
+        for name, least in (("samples", 2), ("warm_up", 1), ("fit_every", 1), ("updates", 1)):
+            if getattr(self, name) < least:
+                raise InvalidSettings(f"`{name}` must be at least {least}; got {getattr(self, name)}.")
         if self.model == RANDOM and self.model_settings:
             raise InvalidSettings(f"`model_settings` are of a model, and 'random' has none; got {self.model_settings}.")
         if not self.optimism >= 0:
@@ -117,6 +121,8 @@ class ExploreConfig:
     """Steps of the environment, in all."""
     seed: int = 0
     """Of everything random."""
+    task_settings: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments for the constructor of the task."""
     how: ExploreSettings = field(default_factory=ExploreSettings)
     """Model, planner and schedule."""
 

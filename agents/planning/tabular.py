@@ -1,6 +1,6 @@
 """Exact planning in a table of what followed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gymnasium
@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 
 from agents.planning.recording import Nats
-from agents.planning.settings import ExploreSettings
+from agents.planning.settings import ExploreSettings, PlannerSettings
 from vime.errors import InvalidSettings, build_settings
 from vime.tabular import DirichletModel
 from vime.transitions import Observation, Transitions
@@ -35,10 +35,15 @@ class TabularExplorer:
                 "The model 'tabular' counts discrete states and actions; the spaces are "
                 f"{observation_space} and {action_space}. Take 'ensemble'."
             )
-        if settings.measure != ExploreSettings.measure or settings.optimism:
+        usual = ExploreSettings(
+            model=settings.model,
+            model_settings=settings.model_settings,
+            planner=PlannerSettings(horizon=settings.planner.horizon),
+        )
+        if other := sorted(f.name for f in fields(settings) if getattr(settings, f.name) != getattr(usual, f.name)):
             raise InvalidSettings(
-                "A table is planned in exactly, for the information itself: `measure` and `optimism` are of networks. "
-                "Leave them out, or take model='ensemble'."
+                "A table is planned in exactly, for the information itself; of the planner's settings only `horizon` "
+                f"counts there: leave {', '.join(f'`{name}`' for name in other)} out, or take model='ensemble'."
             )
         self.low, self.first = int(observation_space.start), int(action_space.start)
         table = build_settings("The tabular model", TabularSettings, settings.model_settings)

@@ -18,6 +18,7 @@ from agents.planning.branching import branch, policy_of
 from agents.planning.dreaming import DynaSettings
 from vime.errors import InvalidData, InvalidSettings, UnknownName, UnsupportedSpace
 from vime.members import Members
+from vime.world import make_world
 
 TINY: dict[str, Any] = {
     "hidden": (8,), "count": 2, "heads": (8,), "rollouts": 20, "refit_every": 40, "updates": 2, "first_updates": 3,
@@ -111,10 +112,8 @@ def test_a_rollout_that_diverges_is_left_out() -> None:
 @pytest.mark.parametrize("what", ["reward", "termination"])
 def test_a_function_of_the_wrong_shape_is_refused(what: str) -> None:
     functions = {"reward": right, "termination": beyond} | {what: lambda state, action, following: following}
-    model = sac()
-    dreaming(model, **functions)
-    with pytest.raises(InvalidData, match=f"A {what} function returns one value a row"):
-        model.learn(30)
+    with pytest.raises(InvalidSettings, match=f"A {what} function returns one value a row"):
+        dyna(sac(), **TINY | functions)
 
 
 def test_before_the_first_fit_a_minibatch_is_real_and_then_mixed() -> None:
@@ -323,3 +322,29 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], says: str) -> None:
         dyna(sac(), **settings)
     with pytest.raises(UnknownName, match="ensemble"):
         dyna(sac(), "ensembel")
+
+
+def test_a_loaded_model_dreams_when_there_is_something_to_dream_of(tmp_path: Any) -> None:
+    model = sac()
+    model.learn(50)
+    model.save(tmp_path / "model")
+    loaded = SAC.load(tmp_path / "model", env=model.get_env())
+    found = dreaming(loaded)
+    loaded.learn(19, reset_num_timesteps=False)
+    assert found.fits == 0
+    loaded.learn(1, reset_num_timesteps=False)
+    assert found.fits == 1
+    assert len(found.world.pool) == 20
+
+
+def test_a_world_that_diverges_says_so() -> None:
+    model = sac()
+    dreaming(model, learning_rate=1e25)
+    with pytest.raises(InvalidData, match="its training diverged"):
+        model.learn(30)
+
+
+def test_a_world_of_other_actions_is_refused() -> None:
+    other = make_world("ensemble", Line.observation_space, spaces.Box(-1, 1, (2,)), hidden=(8,))
+    with pytest.raises(UnsupportedSpace, match="actions of this world model have 2 numbers"):
+        dyna(sac(), other)

@@ -14,7 +14,7 @@ import agents
 import vime
 from agents.__main__ import main
 from agents.folder import hold
-from agents.planning import Objective, rewards
+from agents.planning import Objective
 from agents.planning.coverage import shown_task
 from agents.planning.exploration import load
 from agents.planning.recording import read
@@ -177,7 +177,7 @@ def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path: Path) -> None:
 
 def test_no_planner_serves_actions_without_bounds() -> None:
     env = gymnasium.wrappers.TransformAction(gymnasium.make(CAR), lambda a: a, spaces.Box(-np.inf, np.inf, (1,)))
-    with pytest.raises(vime.UnsupportedSpace, match="RescaleAction"):
+    with pytest.raises(vime.UnsupportedSpace, match="TransformAction"):
         agents.explore(env, 10)
 
 
@@ -202,32 +202,6 @@ def test_the_command_line_explores_and_transfers(tmp_path: Path, capsys: pytest.
     for reward in ("agents.planning.rewards:flog", "flag", "nowhere.at.all:flag", "agents.planning.rewards:check"):
         assert main([*transfer, "--reward", reward]) == 2
         assert "reward" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_a_policy_is_trained_in_imagination_alone() -> None:
-    """A car pushed to the right is an easy thing to want."""
-    found = agents.explore(CAR, 40, seed=0, **QUICK)
-    env = gymnasium.make(CAR)
-    told = agents.transfer(
-        found.model, env, lambda s, a, f: a[:, 0], how="sac", imagined_steps=1500, episodes=1, steps=20
-    )
-    assert told["score"] > 5  # of 20; chance gets none
-    assert told["training_seconds"] > 0
-
-
-@pytest.mark.parametrize(
-    ("reward", "complaint"),
-    [
-        (lambda s, a, f: f, "one number a row"),
-        (lambda s, a, f: f[:, 7], "fails"),
-        (lambda s, a, f: s[:, 0] / 0, "finite"),
-        (lambda s, a, f: 3.0, "one number a row"),
-    ],
-)
-def test_rewards_are_tried_before_anything_is_spent(reward: Any, complaint: str) -> None:
-    with pytest.raises(vime.InvalidSettings, match=complaint):
-        rewards.check(reward, 2, 1)
 
 
 def test_a_step_is_a_surprise_or_counts_for_the_slope() -> None:
@@ -288,17 +262,6 @@ def test_a_model_of_random_steps_alone_has_learned_from_them(tmp_path: Path) -> 
     untrained = agents.explore(CAR, 12, **{**QUICK, "warm_up": 40, "updates": 1})
     weights = [next(iter(one.model.network.parameters())) for one in (found, untrained)]
     assert not torch.equal(*weights)
-
-
-def test_a_reward_is_scored_in_a_task_by_its_name() -> None:
-    found = agents.explore(CAR, 12, **QUICK)
-    planner = PlannerSettings(horizon=4, candidates=12, elites=4, iterations=1)
-    told = agents.transfer(found.model, CAR, rewards.flag, planner=planner, episodes=1, steps=3)
-    assert told["lengths"] == [3]
-    with pytest.raises(vime.InvalidSettings, match="`model` is a world model"):
-        agents.transfer(CAR, found.model, rewards.flag)  # type: ignore[arg-type]
-    with pytest.raises(vime.InvalidSettings, match="`steps` must be a whole number"):
-        agents.explore(CAR, "60")  # type: ignore[arg-type]
 
 
 def test_the_folder_alone_goes_on_and_warnings_are_said_plainly(
@@ -366,21 +329,119 @@ def test_observations_that_a_wrapper_changed_are_mapped_as_they_are(wrap: Any, t
     assert shown_task(gymnasium.wrappers.NormalizeObservation(gymnasium.make(noisy))) is None
 
 
-def test_what_cannot_be_transferred_is_said() -> None:
-    found = agents.explore(CAR, 8, seed=0, **QUICK)
-    for wrong, says in (({"how": "plan"}, "way to act"), ({"how": "sac", "imagined_steps": 0}, "imagined_steps")):
-        with pytest.raises((vime.InvalidSettings, vime.UnknownName, TypeError), match=says):
-            agents.transfer(found.model, CAR, lambda s, a, f: a[:, 0], **wrong)
-    for settings in ({"measure": "variance"}, {"optimism": 1.0}):
-        with pytest.raises(vime.InvalidSettings, match="planned in exactly"):
-            agents.explore("FrozenLake-v1", 5, **settings)
-    for model in ("random", "tabular"):
-        with pytest.raises(vime.InvalidSettings, match="take 'ensemble'"):
-            agents.explore("FrozenLake-v1", 5, model=model, objective=Objective())
-
-
 def test_an_exploration_that_is_not_finished_says_which_command_goes_on(tmp_path: Path) -> None:
     agents.explore(CAR, 8, seed=0, out=tmp_path, **QUICK)
     (tmp_path / "result.json").unlink()
     with pytest.raises(vime.CheckpointError, match=r"`vime explore --out .*` goes on"):
         load(tmp_path)
+
+
+class Walk(gymnasium.Env):
+    """A point on a line, observed as an array that the environment itself goes on changing."""
+
+    observation_space = spaces.Box(-50, 50, (1,), np.float64)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, pace: float = 1.0, own: bool = True) -> None:
+        self.pace, self.own, self.place = pace, own, np.zeros(1)
+        self.noise = (number for number in ())  # a thing that cannot be saved
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.place[:] = 0.0
+        return self._seen(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.place += self.pace * np.asarray(action)
+        action[:] = 0.0
+        return self._seen(), 0.0, False, False, {}
+
+    def _seen(self) -> np.ndarray:
+        return self.place if self.own else self.place.copy()
+
+
+gymnasium.register("tests/Walk-v0", Walk)
+
+
+def test_an_environment_that_changes_what_it_gave_is_recorded_as_it_was() -> None:
+    one, two = (agents.explore(gymnasium.make("tests/Walk-v0", own=own), 14, **QUICK) for own in (True, False))
+    for name in ("obs", "next_obs", "action", "realised"):
+        np.testing.assert_array_equal(getattr(one.recording, name), getattr(two.recording, name))
+    assert np.abs(np.diff(one.recording.obs, axis=0)).max() > 0.1
+    assert np.abs(one.recording.action).min() > 0
+
+
+def test_a_task_keeps_its_module_and_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task, out = f"{__name__}:tests/Walk-v0", str(tmp_path / "x")
+    words = ["--steps", "8", "--task-settings", "pace=0.25", "--model-settings", "hidden=[8]", "--updates", "2"]
+    assert main(["explore", "--task", task, "--out", out, *words]) == 0
+    steps = load(out).recording
+    np.testing.assert_allclose(np.subtract(steps.next_obs, steps.obs), 0.25 * np.array(steps.action), rtol=1e-5)
+    assert main(["explore", "--out", out, "--steps", "10"]) == 0
+    steps = load(out).recording
+    np.testing.assert_allclose(np.subtract(steps.next_obs, steps.obs), 0.25 * np.array(steps.action), rtol=1e-5)
+    planner = ["--horizon", "4", "--candidates", "8", "--elites", "2", "--iterations", "1"]
+    reward = f"{__name__}:place"
+    assert main(["transfer", out, "--reward", reward, "--episodes", "1", "--steps", "3", "--json", *planner]) == 0
+    assert abs(json.loads(capsys.readouterr().out.splitlines()[-1])["score"]) <= 0.25 * (1 + 2 + 3)
+    agents.explore(gymnasium.make("tests/Walk-v0", pace=1.0), 10, out=tmp_path / "y", **QUICK)
+    with pytest.raises(vime.RunConflict, match="task_settings"):
+        agents.explore(gymnasium.make("tests/Walk-v0", pace=2.0), 20, out=tmp_path / "y", **QUICK)
+    with pytest.raises(vime.InvalidSettings, match="`task_settings` are for a task given by its name"):
+        agents.explore(gymnasium.make(CAR), 5, task_settings={"goal_velocity": 1})
+
+
+def place(state: torch.Tensor, action: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    return following[:, 0]
+
+
+def test_a_finished_exploration_stays_as_it_is(tmp_path: Path) -> None:
+    first, again = (agents.explore("tests/Walk-v0", 12, out=tmp_path, **QUICK) for _ in range(2))
+    assert {**first.figures, "cpu_seconds": 0} == {**again.figures, "cpu_seconds": 0}
+    assert agents.explore("tests/Walk-v0", 15, out=tmp_path, **QUICK).figures["steps"] == 15
+
+
+@pytest.mark.parametrize("steps", [QUICK["warm_up"] - 1, QUICK["warm_up"], 9])
+def test_one_that_was_finished_grows_as_if_it_had_never_ended(steps: int, tmp_path: Path) -> None:
+    whole = agents.explore(CAR, 20, seed=3, **QUICK).recording
+    agents.explore(CAR, steps, seed=3, out=tmp_path, **QUICK)
+    agents.explore(CAR, steps, seed=3, out=tmp_path, **QUICK)
+    rest = agents.explore(CAR, 20, seed=3, out=tmp_path, **QUICK).recording
+    np.testing.assert_array_equal(whole.action, rest.action)
+
+
+def test_the_model_that_is_handed_over_has_learned_from_every_step(tmp_path: Path) -> None:
+    found = agents.explore(CAR, 12, out=tmp_path, **{**QUICK, "fit_every": 100})
+    assert found.explorer.unseen == 0  # type: ignore[attr-defined]
+    again = load(tmp_path)
+    for one, two in zip(found.model.network.parameters(), again.model.network.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_model_that_diverges_says_so_and_what_was_seen_is_kept(tmp_path: Path) -> None:
+    how = {**QUICK, "model_settings": {"hidden": [16], "learning_rate": 1e25}}
+    with pytest.raises(vime.InvalidData, match="its training diverged"):
+        agents.explore(CAR, 20, out=tmp_path, **how)
+    assert len(read(tmp_path / "data")) == QUICK["warm_up"]
+
+
+@pytest.mark.parametrize(
+    ("env", "settings", "says"),
+    [
+        (CAR, {"model_settings": {"device": "cuda:99"}}, "no device"),
+        (CAR, {"model_settings": {"device": "abacus"}}, "`device` is cpu, cuda"),
+        (CAR, {"model": "bayesian", "samples": 1}, "`samples` must be at least 2"),
+        (CAR, {"objective": Objective(), "measure": "variance"}, "Where an `objective` is given"),
+        (CAR, {"objective": Objective(reward=lambda s, a, f: f)}, "one value a row"),
+        ("FrozenLake-v1", {"warm_up": 5}, "`warm_up`"),
+        ("FrozenLake-v1", {"planner": PlannerSettings(kind="cem")}, "`planner`"),
+    ],
+)
+def test_what_has_no_effect_or_cannot_be_is_refused_at_once(env: str, settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(vime.InvalidSettings, match=says):
+        agents.explore(env, 10**9, **settings)
+
+
+def test_several_environments_are_not_explored_at_once() -> None:
+    with pytest.raises(vime.UnsupportedEnvironment, match="One environment is explored at a time"):
+        agents.explore(gymnasium.make_vec("CartPole-v1", num_envs=2), 5)  # type: ignore[arg-type]
