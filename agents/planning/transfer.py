@@ -125,7 +125,8 @@ def transfer(
     if promised and max(promised) == min(promised):
         ahead = (planner or AHEAD).horizon
         warnings.warn(
-            f"Every plan promised the same, {promised[0]:g}: none reached what is wanted within {ahead} steps. Take a longer `horizon` or more `candidates`, or a reward that shows the way.",
+            f"Every plan promised the same, {promised[0]:g}: none reached what is wanted within {ahead} steps. Take a "
+            "longer `horizon` or more `candidates`, or a reward that shows the way.",
             stacklevel=2,
         )
     return {
