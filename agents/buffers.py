@@ -10,7 +10,7 @@ from jaxtyping import Float
 from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer, ReplayBuffer, RolloutBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
-from agents.curious import Curiosity, shares
+from agents.curious import Curiosity
 from agents.gain import MaxInfo
 from vime import Transitions
 
@@ -139,10 +139,9 @@ class CuriousReplay(Curious, ReplayBuffer):
         return samples._replace(rewards=rewards + weight * bonus)
 
     def _show(self, samples: Any, rewards: torch.Tensor, worth: torch.Tensor) -> float:
-        """Tells the rule of the weight, and for a start the metrics, what a minibatch is worth; returns the weight."""
+        """Tells the rule of the weight, and the metrics, what a minibatch is worth; returns the weight."""
         curiosity, weight = self.curiosity, self.curiosity.weight
-        if not curiosity.metrics:  # until the first fresh batch is digested, and says more
-            curiosity.report(shares(rewards.cpu().numpy(), weight * worth.cpu().numpy()))
+        curiosity.drawn(rewards.cpu().numpy(), worth.cpu().numpy())
         if isinstance(curiosity.rule, MaxInfo):
             curiosity.rule.sampled(samples.observations, samples.actions, worth[:, 0])
         return weight

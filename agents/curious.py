@@ -46,6 +46,7 @@ class Curiosity:
         """The value head of the bonus; none where reward and bonus share one."""
         self._model = model
         self._pending: list[Transitions] = []
+        self._drawn = np.zeros(4)  # sums over the minibatches since the last digest: of `_sums`
 
     @property
     def weight(self) -> float:
@@ -67,7 +68,10 @@ class Curiosity:
         self.bonus.observe(batch)
         self._pending.append(batch)
         valid = batch.valid.numpy()
-        metrics = shares(self._in_unit(rewards)[valid], self.weight * worth[valid]) | {"weight": self.weight}
+        if not self._drawn[-1]:  # what is learnt from is what was just made
+            self._share(_sums(self._in_unit(rewards)[valid], self.weight * worth[valid]))
+        self._drawn[:] = 0
+        metrics = {}
         if sum(part.terminated.numel() for part in self._pending) >= self.learn_every:
             learnt, self._pending = self._pending, []  # what fails is not tried again
             metrics |= self.bonus.learn(concatenate(learnt) if len(learnt) > 1 else batch)
@@ -77,6 +81,26 @@ class Curiosity:
         """Lets the weight follow what fresh transitions earned; before `digest`, and before the weight is used."""
         ends = (batch.terminated | batch.truncated).numpy()
         self.rule.adapt(self.bonus.scale, self._in_unit(rewards), worth, ends)
+
+    def drawn(self, rewards: Float[np.ndarray, "n 1"], worth: Float[np.ndarray, "n 1"]) -> None:
+        """Logs what the bonus is of the minibatches that were drawn from a replay buffer since the last `digest`.
+
+        Args:
+            rewards: of the task, as the agent learns from them.
+            worth: of the bonus, not weighted.
+        """
+        self._drawn += _sums(rewards, self.weight * worth)
+        self._share(self._drawn)
+
+    def _share(self, sums: Float[np.ndarray, "4"]) -> None:
+        added, given, earned, steps = sums.tolist()
+        self.report(
+            {
+                "bonus_mean": earned / steps if steps else 0.0,
+                "bonus_share": added / (added + given) if added + given else 0.0,
+                "weight": self.weight,
+            }
+        )
 
     def report(self, metrics: Mapping[str, float]) -> None:
         """Keeps the latest metrics, and hands them to the model's logger."""
@@ -98,6 +122,7 @@ class Curiosity:
             "tape": self.tape.state_dict(),
             "pending": [{f.name: getattr(batch, f.name) for f in fields(batch)} for batch in self._pending],
             "metrics": dict(self.metrics),
+            "drawn": self._drawn.tolist(),
         }
 
     def learned(self) -> dict[str, Any]:
@@ -121,6 +146,7 @@ class Curiosity:
             self.tape.load_state_dict(state["tape"])
             self._pending = [Transitions(**batch) for batch in state["pending"]]
             self.metrics = dict(state["metrics"])
+            self._drawn = np.array(state["drawn"], float)
         except UNFIT as error:
             self.load_learned(before)
             raise CheckpointError(f"This saved state is no state of a curious model: {error!r}.") from error
@@ -147,15 +173,6 @@ class Curiosity:
             raise CheckpointError(f"This saved state is no state of a curious model: {error!r}.") from error
 
 
-def shares(rewards: Float[np.ndarray, "..."], weighted: Float[np.ndarray, "..."]) -> dict[str, float]:
-    """Returns `bonus_mean`, in reward a step, and `bonus_share`: what the weighted bonus is of all that is learnt from.
-
-    Args:
-        rewards: of the task, as the agent learns from them.
-        weighted: what the bonus adds to them.
-    """
-    added, given = float(np.abs(weighted).sum()), float(np.abs(rewards).sum())
-    return {
-        "bonus_mean": float(weighted.mean()) if weighted.size else 0.0,
-        "bonus_share": added / (added + given) if added + given else 0.0,
-    }
+def _sums(rewards: Float[np.ndarray, "..."], weighted: Float[np.ndarray, "..."]) -> Float[np.ndarray, "4"]:
+    """Returns the sums of sizes of bonus and reward, of the bonus, and the number of steps."""
+    return np.array([np.abs(weighted).sum(), np.abs(rewards).sum(), weighted.sum(), weighted.size], float)

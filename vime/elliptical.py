@@ -1,4 +1,4 @@
-"""Elliptical memories: the inverse second moment of the features that an episode has seen."""
+"""Elliptical memories: the inverse second moment of the features that an episode has seen, and that of all."""
 
 from typing import Any
 
@@ -49,12 +49,6 @@ class EllipticalMemory:
         begins = begins.to(self.device) if self.episodic else torch.zeros_like(begins, device=self.device)
         return elliptical(features, begins, inverse, self.ridge)
 
-    def recall(self, features: Float[Tensor, "t b d"]) -> Float[Tensor, "t b"]:
-        """Returns the novelty of every step by itself, as it is to the memories of all environments in the mean."""
-        if not len(self.inverse):
-            return features.square().sum(-1) / self.ridge
-        return ((features @ self.inverse.mean(0)) * features).sum(-1)
-
     def advance(self, features: Float[Tensor, "t b d"], begins: Bool[Tensor, "t b"], ends: Bool[Tensor, " b"]) -> None:
         """Takes the steps in, and forgets the episodes that ended with the last of them."""
         _, inverse = self.ask(features, begins)
@@ -75,3 +69,32 @@ class EllipticalMemory:
                 f"the memory's features have width {self.width}, the saved ones {state['inverse'].shape[1]}"
             )
         self.inverse = state["inverse"].to(self.device).clone()
+
+
+class SecondMoment:
+    """The second moment of all features that were ever seen, by any environment and in any order."""
+
+    def __init__(self, width: int, ridge: float, device: str) -> None:
+        self.ridge = ridge
+        self.moment = torch.zeros(width, width, dtype=torch.float64, device=device)
+
+    def novelty(self, features: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+        """Returns the elliptical novelty of every row by itself."""
+        ridge = self.ridge * torch.eye(len(self.moment), dtype=torch.float64, device=self.moment.device)
+        inverse = torch.linalg.inv(self.moment + ridge).to(features.dtype)
+        return ((features @ inverse) * features).sum(-1)
+
+    def add(self, features: Float[Tensor, "n d"]) -> None:
+        """Takes the rows in."""
+        features = features.double()
+        self.moment += features.T @ features
+
+    def state_dict(self) -> dict[str, Any]:
+        """The moment."""
+        return {"moment": self.moment.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a saved state, bit for bit."""
+        if state["moment"].shape != self.moment.shape:
+            raise ValueError(f"the features have width {len(self.moment)}, the saved ones {len(state['moment'])}")
+        self.moment = state["moment"].to(self.moment.device).clone()

@@ -248,3 +248,28 @@ def test_metrics_are_there_as_soon_as_the_agent_learns(walk: Any, plain_bonus: A
     known = curiosity(model).metrics
     assert known["bonus_mean"] > 0
     assert 0 < known["bonus_share"] < 1
+
+
+def test_metrics_are_of_the_minibatches_that_were_learnt_from(walk: Any, plain_bonus: Any) -> None:
+    model = SAC("MlpPolicy", DummyVecEnv([walk]), learning_starts=10, batch_size=8, policy_kwargs=small())
+    attach(model, plain_bonus, learn_every=20, scale=0.5)
+    drawn, draw = [], model.replay_buffer.sample
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        random = np.random.get_state()  # noqa: NPY002
+        samples = draw(*args, **kwargs)
+        curious, model.replay_buffer.curiosity = model.replay_buffer.curiosity, None
+        np.random.set_state(random)  # noqa: NPY002
+        plain = ReplayBuffer.sample(model.replay_buffer, *args, **kwargs)
+        model.replay_buffer.curiosity = curious
+        drawn.append((samples.rewards - plain.rewards, plain.rewards))
+        return samples
+
+    model.replay_buffer.sample = spy
+    model.learn(35)
+    del model.replay_buffer.sample
+    bonus, reward = (torch.cat(parts) for parts in zip(*drawn[-16:], strict=True))  # since the bonus learned at step 20
+    known = curiosity(model).metrics
+    assert known["bonus_mean"] == pytest.approx(float(bonus.mean()), rel=1e-5)
+    share = bonus.abs().sum() / (bonus.abs().sum() + reward.abs().sum())
+    assert known["bonus_share"] == pytest.approx(float(share), rel=1e-5)

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import vime
 from agents import attach, curiosity
 from vime.bonuses.faithful import _copy_last
-from vime.elliptical import EllipticalMemory
+from vime.elliptical import SecondMoment
 
 EPISODIC = ("noveld", "ride", "e3b", "deir", "revd", "pseudo-counts", "ngu")
 LENGTH = 3
@@ -152,13 +152,36 @@ def test_without_episodes_sampled_steps_are_compared_with_all_that_was_seen_what
     assert float(earned.mean()) < 0.5 * float(new.mean())
 
 
-def test_memories_recall_what_all_environments_have_seen() -> None:
-    none = torch.zeros(1, 2, dtype=torch.bool)
-    memory = EllipticalMemory(2, 0.5, "cpu", episodic=False)
-    one = torch.tensor([[[1.0, 0.0]]])
-    assert memory.recall(one).item() == 2
-    memory.advance(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), none, none[0])
-    assert memory.recall(one).item() == pytest.approx((1 / 1.5 + 2) / 2)
+def test_a_moment_knows_what_all_environments_have_seen() -> None:
+    seen = SecondMoment(2, 0.5, "cpu")
+    one = torch.tensor([[1.0, 0.0]])
+    assert seen.novelty(one).item() == 2
+    seen.add(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    assert seen.novelty(one).item() == pytest.approx(1 / 1.5)
+    for _ in range(8):
+        seen.add(one)
+    assert seen.novelty(one).item() == pytest.approx(1 / 9.5)
+    assert seen.novelty(one.flip(1)).item() == pytest.approx(1 / 1.5)
+
+
+@pytest.mark.parametrize("bonus", ["revd", "e3b"])
+def test_sampled_steps_are_paid_by_what_was_seen_also_when_all_episodes_have_just_ended(bonus: str) -> None:
+    """As off-policy, where the bonus observes 2,000 steps at a time and episodes are of 200, 500 or 1,000."""
+    space = spaces.Box(-5, 5, (2,), np.float32)
+    made = vime.BONUSES[bonus](space, spaces.Discrete(2))
+    generator = torch.Generator().manual_seed(0)
+    where = torch.randn(61, 1, 2, generator=generator)
+    ends = torch.zeros(60, 1, dtype=torch.bool)
+    ends[[19, 39, 59]] = True
+    action = torch.randint(2, (60, 1), generator=generator)
+    batch = vime.Transitions(where[:-1], action, where[1:], torch.zeros_like(ends), ends)
+    for _ in range(3):
+        made.observe(batch)
+    near = vime.Transitions(where[:-1], action, where[1:], torch.zeros_like(ends), ends, sampled=True)
+    far = vime.Transitions(where[:-1], action, where[1:] * 4, torch.zeros_like(ends), ends, sampled=True)
+    paid = made.reward(near)
+    assert (paid > 0).float().mean() > 0.9
+    assert float(made.reward(far).mean()) > 2 * float(paid.mean())
 
 
 def test_no_sampled_step_takes_the_gain_of_another() -> None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vime.elliptical import EllipticalMemory
+from vime.elliptical import EllipticalMemory, SecondMoment
 from vime.errors import InvalidSettings
 from vime.inverse import InverseFeatures, InverseSettings
 from vime.normalise import Scaling
@@ -25,8 +25,8 @@ class E3b(Saved):
         C_t = \lambda I + \sum_{i \le t} \phi(s_i)\phi(s_i)^\top
 
     The features are those of an inverse model; the sum goes over the arrivals of the episode so far, or with
-    `episodic=False` over all of the environment's. The transitions of a minibatch sampled from a replay buffer each
-    count as the first of an episode, or are compared with what all environments have seen.
+    `episodic=False` over all of the environment's. The transitions of a minibatch sampled from a replay buffer have
+    lost their episodes: they are compared with all that any environment has seen.
 
     References: Henaff et al. 2022, "Exploration via elliptical episodic bonuses", arXiv:2210.05805, algorithm 1.
 
@@ -49,7 +49,7 @@ class E3b(Saved):
                 raise InvalidSettings(f"`ridge` must be positive; got {self.ridge}.")
 
     scaling: ClassVar[Scaling] = Scaling()
-    parts = ("features", "memory", "length")
+    parts = ("features", "memory", "seen", "length")
 
     def __init__(
         self, observation_space: gymnasium.Space, action_space: gymnasium.Space, settings: Settings | None = None
@@ -57,6 +57,7 @@ class E3b(Saved):
         self.settings = s = settings or self.Settings()
         self.features = InverseFeatures(observation_space, action_space, s, forward=False)
         self.memory = EllipticalMemory(s.width, s.ridge, s.device, s.episodic)
+        self.seen = SecondMoment(s.width, s.ridge, s.device)
         self.length = 1.0
         """Root mean square length of the features over the latest fit; one before the first."""
 
@@ -67,16 +68,18 @@ class E3b(Saved):
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
         """Returns the novelty of every successor within its episode."""
         arrivals = self._arrivals(batch)
-        if batch.sampled and not self.settings.episodic:
-            novelty = self.memory.recall(arrivals)
+        if batch.sampled:
+            novelty = self.seen.novelty(arrivals)
         else:
             novelty, _ = self.memory.ask(arrivals, batch.begins)
         return torch.where(batch.valid, novelty.clamp_min(0).cpu(), 0.0)
 
     @torch.no_grad()
     def observe(self, batch: Transitions) -> None:
-        """Takes the batch into the memory of each environment."""
-        self.memory.advance(self._arrivals(batch), batch.begins, batch.done[-1])
+        """Takes the batch into the memory of each environment, and of all."""
+        arrivals = self._arrivals(batch)
+        self.memory.advance(arrivals, batch.begins, batch.done[-1])
+        self.seen.add(arrivals[batch.valid.to(self.settings.device)])
 
     def learn(self, batch: Transitions) -> dict[str, float]:
         """Fits the features to the batch; returns `inverse_loss`."""

@@ -36,7 +36,8 @@ class Revd(Saved):
     episode, :math:`\tilde\rho_k` to that of the episode before, :math:`\ell_t` to the very nearest of the same episode.
     Where there are fewer than `k`, the farthest of them counts. Nothing is paid in the first episode of an environment
     and on the first step of any. The transitions of a minibatch sampled from a replay buffer have lost their episodes;
-    each is measured against the running episodes of all environments, itself left out, and against those before.
+    each is measured against the running episodes of all environments, itself left out, and against those before; where
+    no episode is under way, against the last ones alone.
 
     References: Yuan et al. 2023, "Rewarding episodic visitation discrepancy for exploration in reinforcement learning",
         arXiv:2209.08842.
@@ -77,9 +78,12 @@ class Revd(Saved):
 
     def _anywhere(self, features: Float[Tensor, "t b w"], tag: int) -> Float[Tensor, "t b k"]:
         """Distances to the nearest remembered steps with this tag in any environment, but for the step itself."""
-        rows, queries = self.memory.rows[self.memory.episode == tag], features.flatten(0, 1)
-        k = self.settings.k
-        found = nearest_others(queries, rows, k) if tag == RUNNING else nearest(queries, rows, None, k)
+        own, k = self.memory.episode == tag, self.settings.k
+        itself = tag == RUNNING
+        if itself and not own.any():
+            own = self.memory.episode == PREVIOUS
+        rows, queries = self.memory.rows[own], features.flatten(0, 1)
+        found = nearest_others(queries, rows, k) if itself else nearest(queries, rows, None, k)
         return found.view(*features.shape[:2], -1)
 
     @torch.no_grad()
