@@ -34,7 +34,11 @@ CONVERTERS = {
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns observations into feature vectors that a dynamics model can predict."""
+    """Turns observations into feature vectors that a dynamics model can predict.
+
+    A bonus uses the one that it is handed as it is: it trains it not, and saves it not, which is its owner's to do. One
+    that is named (`agents.attach(model, "vime", encoder="vae")`) learns in the run and is saved with it.
+    """
 
     features: int
     """Length of a feature vector."""

@@ -45,6 +45,23 @@ def test_counts_of_a_sampled_minibatch_are_those_of_the_past() -> None:
     assert bonus.reward(sampled).flatten().tolist() == [0.5, 0.5, 0.5]
 
 
+@pytest.mark.parametrize("name", ["counts", "simhash"])
+def test_episodic_counts_begin_anew_with_every_episode_and_sampled_steps_have_none(name: str) -> None:
+    settings = {"bits": 62} if name == "simhash" else {}
+    bonus = vime.make_bonus(name, PLACES, ACTION, episodic=True, settle=3, **settings)
+    first = visits(3, 3, 4)
+    first.terminated[-1] = True
+    torch.testing.assert_close(bonus.reward(first), torch.tensor([1, 2, 1]).rsqrt().view(3, 1))
+    bonus.observe(first)
+    second = visits(3, 4, 4)
+    torch.testing.assert_close(bonus.reward(second), torch.tensor([1, 1, 2]).rsqrt().view(3, 1))
+    bonus.observe(second)
+    torch.testing.assert_close(bonus.reward(visits(3, 5)), torch.tensor([2, 1]).rsqrt().view(2, 1))  # it goes on
+    s = second
+    sampled = vime.Transitions(s.obs, s.action, s.next_obs, s.terminated, s.truncated, sampled=True)
+    torch.testing.assert_close(bonus.reward(sampled), torch.tensor([3, 3, 3]).rsqrt().view(3, 1))  # of all training
+
+
 def test_a_grid_settles_and_counts_start_anew() -> None:
     bonus = vime.make_bonus("counts", VECTOR, ACTION, settle=300, cell=1.0)
     bonus.observe(cloud(0))

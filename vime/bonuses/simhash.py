@@ -43,6 +43,8 @@ class SimHash(Counts):
         """Deviation of the offsets, in deviations of a projection of standardised observations."""
         settle: int = 2000
         """Observations by which numbers are standardised."""
+        episodic: bool = False
+        """Count anew in every episode."""
         seed: int = 0
         """Seed of the projections."""
         device: str = "cpu"
@@ -58,7 +60,7 @@ class SimHash(Counts):
             if not 0 <= self.offset < math.inf:
                 raise InvalidSettings(f"`offset` must be finite and not negative; got {self.offset}.")
 
-    parts: ClassVar[tuple[str, ...]] = ("table", "encoded", "projections", "offsets", "seen")
+    parts: ClassVar[tuple[str, ...]] = ("table", "visits", "encoded", "projections", "offsets", "seen")
 
     def _build(self, observation_space: gymnasium.Space) -> None:
         s = self.settings
