@@ -26,8 +26,8 @@ class Counts(Saved):
     Images and discrete values are told apart exactly. Other numbers are counted in cells of `cell` deviations, which
     are measured over the first `settle` observations; then counting starts anew, on a grid that stays. In more than a
     few dimensions hardly a cell is seen twice: take `simhash` there. With `episodic` the first observation of an
-    episode is no visit. A minibatch sampled from a replay buffer holds visits that were counted before, and has lost its
-    episodes: its steps do not count again, and the counts are those of all training.
+    episode is no visit. A minibatch sampled from a replay buffer holds visits that were counted before, and has lost
+    its episodes: its steps do not count again, and the counts are those of all training.
 
     References: Strehl and Littman 2008, "An analysis of model-based interval estimation for Markov decision
         processes"; Bellemare et al. 2016, arXiv:1606.01868.
