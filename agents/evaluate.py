@@ -1,5 +1,6 @@
 """What a learner earns when it no longer explores: the task's own reward, and nothing else."""
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+import envs
 from agents.checkpoint import fitting, load_learner, read_checkpoint
 from agents.config import RunConfig
 from agents.factory import make_model, make_task
@@ -22,7 +24,10 @@ from vime.errors import CheckpointError, InvalidSettings
 EPISODES = 10
 STREAM = 7919  # sets the seeds of evaluation apart from those of training
 TOGETHER = 10  # episodes whose actions are asked for in one call
-LONGEST = 100_000  # steps after which an episode of a task without a time limit is cut
+LONGEST = 100_000  # steps after which any episode is cut
+SHORTEST = 1000  # steps that an episode of a task without a time limit may always last
+LIMITS = ("horizon", "max_steps")  # where tasks that cut their episodes themselves say after how many steps
+log = logging.getLogger(__name__)
 
 
 def load(out: Path | str) -> BaseAlgorithm:
@@ -58,7 +63,7 @@ def evaluate(out: Path | str, episodes: int = EPISODES, *, seed: int | None = No
     """Returns `mean`, `std`, `episodes`, `returns` and `step` of the run in `out`, at its last checkpoint.
 
     The policy is deterministic, running statistics are frozen, the reward is the task's alone, and every episode has a
-    seed of its own that training never used.
+    seed of its own that training never used. Where the task has no time limit, episodes are cut as in `play`.
 
     Args:
         out: the run folder; the run may be finished or not.
@@ -90,36 +95,60 @@ def evaluate(out: Path | str, episodes: int = EPISODES, *, seed: int | None = No
 
 
 def play(model: BaseAlgorithm, config: RunConfig, episodes: int, seed: int) -> list[float]:
-    """Returns the task's own return of each of `episodes` fresh episodes under the deterministic policy."""
+    """Returns the task's own return of each of `episodes` fresh episodes under the deterministic policy.
+
+    An episode of a task without a time limit is cut after the steps that each copy made in training, or `SHORTEST` if
+    that is more: no episode of training can have been longer. What was cut is told in the log.
+    """
     seeds = [int(number) for number in np.random.SeedSequence([seed, STREAM]).generate_state(episodes)]
-    envs = [make_environment(config.task, config.task_settings) for _ in seeds[:TOGETHER]]
+    copies = [make_environment(config.task, config.task_settings) for _ in seeds[:TOGETHER]]
+    returns: list[float] = []
+    cut = 0
     try:
-        starts = range(0, episodes, TOGETHER)
-        return [total for start in starts for total in _play_together(model, envs, seeds[start : start + TOGETHER])]
+        limited = _has_limit(copies[0], config.task)
+        longest = LONGEST if limited else min(LONGEST, max(SHORTEST, -(-config.steps // config.copies)))
+        for start in range(0, episodes, TOGETHER):
+            totals, running = _play_together(model, copies, seeds[start : start + TOGETHER], longest)
+            returns, cut = returns + totals, cut + running
     finally:
-        for env in envs:
+        for env in copies:
             env.close()
+    if cut:
+        advice = "" if limited else " The task has no time limit: register it with `max_episode_steps=`."
+        which = "No episode" if cut == episodes else f"Only {episodes - cut} of {episodes} episodes"
+        log.warning("%s without exploration ended within %d steps; the rest is cut.%s", which, longest, advice)
+    return returns
 
 
-def _play_together(model: BaseAlgorithm, envs: Sequence[gymnasium.Env], seeds: Sequence[int]) -> list[float]:
+def _has_limit(env: gymnasium.Env, task: str) -> bool:
+    """Whether the episodes of a task are cut by Gymnasium, or by the task itself, as those of ours are."""
+    ours = task.rpartition(":")[2] in (*envs.TASKS, *envs.GRIDS)
+    registered = env.spec is not None and env.spec.max_episode_steps is not None
+    return ours or registered or any(env.has_wrapper_attr(name) for name in LIMITS)
+
+
+def _play_together(
+    model: BaseAlgorithm, copies: Sequence[gymnasium.Env], seeds: Sequence[int], longest: int
+) -> tuple[list[float], int]:
+    """Returns the return of one episode a seed, and how many were cut after `longest` steps."""
     normaliser = model.get_vec_normalize_env()
-    obs = [env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=False)]
+    obs = [env.reset(seed=seed)[0] for env, seed in zip(copies, seeds, strict=False)]
     totals, running = [0.0] * len(seeds), set(range(len(seeds)))
     memory, starts = None, np.ones(len(seeds), dtype=bool)
-    for _ in range(LONGEST):
+    for _ in range(longest):
         batch: Any = _stack(obs)
         if normaliser is not None:
             batch = normaliser.normalize_obs(batch)
         actions, memory = model.predict(batch, state=memory, episode_start=starts, deterministic=True)
         starts[:] = False
         for i in sorted(running):
-            obs[i], reward, terminated, truncated, _ = envs[i].step(actions[i])
+            obs[i], reward, terminated, truncated, _ = copies[i].step(actions[i])
             totals[i] += float(reward)
             if terminated or truncated:
                 running.remove(i)
         if not running:
             break
-    return totals
+    return totals, len(running)
 
 
 def _stack(obs: Sequence[Any]) -> Any:

@@ -17,6 +17,8 @@ def _earnings(figures: dict[str, Any]) -> str:
         parts.append(f"coverage {figures['coverage']:.0%}")
     if figures["first_reward_step"] is not None:
         parts.append(f"first reward at {figures['first_reward_step']:,}")
+    if "evaluates" in figures:
+        parts.append(f"plays {figures['evaluates']} episodes without exploration")
     return " · ".join(parts)
 
 
@@ -47,7 +49,7 @@ class Bar:
         text = self._tell(figures)
         if self._console.is_terminal:
             self._draw(figures, text)
-        elif time.monotonic() - self._told > PLAIN_SECONDS:
+        elif time.monotonic() - self._told > PLAIN_SECONDS or "evaluates" in figures:
             self._told = time.monotonic()
             print(f"step {figures['step']:,} of {figures['steps']:,} · {text}", file=sys.stderr)
 

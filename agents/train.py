@@ -60,7 +60,8 @@ def train(
     Args:
         config: what to run.
         out: the run folder; new, empty, or that of the same run, which then continues.
-        progress: is told about once a second `step`, `steps`, `episode_return`, `bonus_share`, `coverage`, ...
+        progress: is told about once a second `step`, `steps`, `episode_return`, `bonus_share`, `coverage`, ...;
+            once `evaluates`, a number of episodes, where they begin.
         checkpoint_seconds: wall-clock seconds between checkpoints.
         stop_after: environment steps after which to stop, with a checkpoint, where the next rollout begins; the
             figures of that moment are returned then, without `final_return`.
@@ -243,6 +244,11 @@ class _Run:
         """Evaluates, and writes the rest; the result comes last."""
         recorder = find_recorder(self.model)
         self.callback.show()
+        spent = {f"{clock}_seconds": self._spent(clock) for clock in ("cpu", "wall")}  # of training alone
+        if recorder.episodes == 0:
+            log.warning("No episode ended in %d steps, so there is no return to judge by.", self.model.num_timesteps)
+        if self.progress is not None:
+            self.progress({**self.figures, "evaluates": EPISODES})
         returns = play(self.model, self.config, EPISODES, self.config.seed)
         _save_arrays(self.folder, self.model)
         result = {
@@ -256,8 +262,7 @@ class _Run:
             "first_reward_step": recorder.first_reward_step,
             "episodes": recorder.episodes,
             "coverage": recorder.coverage,
-            "cpu_seconds": self._spent("cpu"),
-            "wall_seconds": self._spent("wall"),
+            **spent,
             "peak_memory_mb": _peak_memory(),
             "resumed": self.resumed,
             "exact_resume": self.exact,

@@ -1,5 +1,6 @@
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from gymnasium import spaces
 
 from agents.config import RunConfig
-from agents.evaluate import evaluate, load
+from agents.evaluate import SHORTEST, evaluate, load
 from agents.folder import RunFolder
 from agents.metrics import COLUMNS, MetricsFile
 from agents.train import train
@@ -119,6 +120,45 @@ def test_evaluation_rebuilds_the_learner_and_repeats(finished: tuple[RunConfig, 
     assert torch.equal(torch.get_rng_state(), state[1])
     with pytest.raises(InvalidSettings):
         evaluate(out, 0)
+
+
+class Endless(Broken):
+    """Never ends, and counts the steps of all copies."""
+
+    walked = 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        Endless.walked += 1
+        return np.zeros(2, np.float32), 1.0, False, False, {}
+
+
+def test_episodes_without_a_time_limit_are_cut_where_training_could_not_go(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gymnasium.register("Endless-v0", Endless)
+    told: list[dict[str, Any]] = []
+    try:
+        result = train(small(task="Endless-v0"), tmp_path / "open", progress=told.append)
+        walked, Endless.walked = Endless.walked, 0
+        limited = small(task="Endless-v0", task_settings={"max_episode_steps": SHORTEST + 200})
+        assert train(limited, tmp_path / "limited")["evaluation_return"] == SHORTEST + 200
+    finally:
+        del gymnasium.registry["Endless-v0"]
+    assert walked == result["steps"] + 10 * SHORTEST
+    assert result["evaluation_return"] == SHORTEST
+    assert told[-1]["evaluates"] == 10
+    assert "No episode ended in 2048 steps" in caplog.text
+    assert caplog.text.count("The task has no time limit: register it with `max_episode_steps=`.") == 1
+
+
+def test_the_evaluation_is_no_part_of_the_time_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: Any) -> list[float]:
+        ends = time.process_time() + 60
+        monkeypatch.setattr(time, "process_time", lambda: ends)
+        return [0.0]
+
+    monkeypatch.setattr("agents.train.play", slow)
+    assert train(small(steps=256), tmp_path)["cpu_seconds"] < 60
 
 
 def test_the_same_configuration_gives_the_same_run(tmp_path: Path) -> None:
