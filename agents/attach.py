@@ -4,6 +4,7 @@ import random
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def attach(
 
     Args:
         model: new, running or loaded; with an environment.
-        bonus: a name from `vime.BONUSES`, or an object; a `vime.ScaledBonus` keeps its own scale and scaling.
+        bonus: a name from `vime.BONUSES`, a class of your own as "module:Class", or an object; a `vime.ScaledBonus`
+            keeps its own scale and scaling.
         scale: weight of the bonus in the reward. At 1, one deviation of the default bonus is worth 0.02.
         scaling: how the raw bonus becomes a reward; unless given, as the bonus suggests.
         learn_every: environment steps, counted over all copies, between two updates of the bonus; on-policy it waits
@@ -78,7 +80,7 @@ def attach(
     from vime.wrappers import LEARN_EVERY
 
     learn_every = LEARN_EVERY if learn_every is None else learn_every
-    if isinstance(learn_every, bool) or not isinstance(learn_every, int) or learn_every < 1:
+    if isinstance(learn_every, bool) or not isinstance(learn_every, Integral) or learn_every < 1:
         raise InvalidSettings(f"`learn_every` must be a whole number of at least 1; got {learn_every!r}.")
     if isinstance(model, type):
         raise InvalidSettings(f"`model` is the class {model.__name__}: make a model of it first, with an environment.")
@@ -116,10 +118,10 @@ def attach(
     if present is not None and present.streams is not None:
         present.streams.remove()
     if off_policy:
-        tape.begin(-(-learn_every // place.num_envs))
+        tape.begin(-(-int(learn_every) // place.num_envs))
     record(place, tape)
     buffer: Any = model.replay_buffer if isinstance(model, OffPolicyAlgorithm) else model.rollout_buffer
-    make_curious(buffer, Curiosity(model, scaled, tape, learn_every, rule, heads))
+    make_curious(buffer, Curiosity(model, scaled, tape, int(learn_every), rule, heads))
     return model
 
 
@@ -166,23 +168,20 @@ def _scaled(
     given: bool,
 ) -> "ScaledBonus":
     from agents.encoders import make_bonus
-    from vime import Bonus, InvalidSettings, ScaledBonus
+    from vime import BONUSES, InvalidSettings, ScaledBonus
+    from vime.own import require_bonus
 
     if isinstance(bonus, str):
         with _generators_restored():
             made = make_bonus(bonus, tape.observation_space, tape.action_space, **settings)
             return ScaledBonus(made, scale, scaling)
+    require_bonus(bonus, BONUSES)
     if given:
         raise InvalidSettings("Settings are for a bonus given by name; an object has its own. Leave them out.")
     if isinstance(bonus, ScaledBonus):
         if scaling is not None or scale not in (1.0, bonus.scale):
             raise InvalidSettings(f"A ScaledBonus keeps its own scaling and its scale {bonus.scale}: leave both out.")
         return bonus
-    if not isinstance(bonus, Bonus):
-        raise InvalidSettings(
-            "`bonus` must be a name, or an object with scaling, reward, observe, learn, state_dict and load_state_dict;"
-            f" got {type(bonus).__name__}."
-        )
     return ScaledBonus(bonus, scale, scaling)
 
 

@@ -34,7 +34,7 @@ class RunConfig:
     algorithm: str = "ppo"
     """What learns; `vime list` shows all."""
     bonus: str = "vime"
-    """What is added to the reward; `none` leaves the learner untouched."""
+    """What is added to the reward; `none` leaves the learner untouched, `module:Class` is one of your own."""
     scale: float = 1.0
     """Weight of the bonus in the reward."""
     weight: Literal["fixed", "fading", "tuned"] = "fixed"
@@ -120,6 +120,7 @@ class RunConfig:
         """
         from agents.names import ALGORITHMS, BONUSES
         from vime.errors import InvalidSettings, choose
+        from vime.naming import is_own, own_bonus, part_names
 
         for name in ("task", "algorithm", "bonus", "device"):
             if not isinstance(getattr(self, name), str):
@@ -128,8 +129,9 @@ class RunConfig:
             if not isinstance(getattr(self, name), dict):
                 raise InvalidSettings(f"`{name}` must be a mapping of names to values; got {getattr(self, name)!r}.")
         choose("algorithm", self.algorithm, ALGORITHMS)
-        for part in self.bonus.split("+"):
-            choose("bonus", part.strip(), BONUSES)
+        for part in part_names(self.bonus, BONUSES):
+            if is_own(part):
+                own_bonus(part)
         for name, least in (("steps", 1), ("environments", 1), ("threads", 1), ("seed", 0)):
             value = getattr(self, name)
             if name == "environments" and value is None:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 import envs  # registers vime/...
 from agents.names import ALGORITHMS
 from vime.errors import InvalidSettings, UnknownName, UnsupportedSpace, VimeError, nearest
+from vime.naming import load_module
 
 
 def tasks() -> dict[str, str]:
@@ -37,10 +38,7 @@ def check_task(name: str) -> str:
     """
     module, colon, task = name.rpartition(":")
     if colon:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise UnknownName(f"The module of the task {name!r} cannot be imported: {error}.") from error
+        load_module("task", name)
     try:
         gymnasium.spec(task)
     except gymnasium.error.Error as error:

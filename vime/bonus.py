@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -33,11 +34,18 @@ from vime.bonuses.rise import Rise
 from vime.bonuses.rnd import Rnd
 from vime.bonuses.simhash import SimHash
 from vime.bonuses.vime import Vime
-from vime.errors import CheckpointError, InvalidData, InvalidSettings, UnknownName, build_settings, choose, nearest
+from vime.errors import CheckpointError, InvalidData, InvalidSettings, build_settings, nearest
+from vime.naming import is_own, own_bonus, part_names
 from vime.normalise import Scaling, Yardstick
+from vime.own import as_metrics, as_reward, require_bonus
 from vime.transitions import Transitions
 
 MAX_SEED = 2**32 - 1  # a bonus may put a count of 32 bits behind it
+NAMED_ENCODER = (
+    "`encoder` of the bonus {0!r} must be an object here; got {1!r}. `agents.attach`, `vime train` and `vime compare` "
+    "take one by name, for a bonus or a mixture as a whole; what "
+    "agents.encoders.make_bonus({0!r}, observation_space, action_space, encoder=...) returns goes into `vime.wrap`."
+)
 
 
 @runtime_checkable
@@ -98,20 +106,34 @@ def make_bonus(name: str, observation_space: gymnasium.Space, action_space: gymn
     """Returns the bonus `name` for transitions of these (single-environment) spaces.
 
     Args:
-        name: an entry of `BONUSES`, or several joined by "+", for example "disagreement+e3b": a `Mixture` of them.
+        name: an entry of `BONUSES`; a class of your own as "module:Class", made as those are; or several joined by "+",
+            for example "disagreement+e3b": a `Mixture` of them.
         settings: fields of the bonus's settings dataclass, for example `seed`, `device`, `hidden`. For a mixture:
             `weights`, one number a part; the settings of a part under its name, `e3b={"ridge": 1.0}`; and what goes to
             every part, `seed` and `device`.
 
     Raises:
         UnknownName: no bonus is named so; the nearest is suggested.
-        InvalidSettings: a setting is unknown or out of range.
+        InvalidSettings: a setting is unknown or out of range, or a class of your own is no bonus.
         UnsupportedSpace: the bonus cannot serve a space.
     """
-    made = [(part, BONUSES[part](observation_space, action_space, own)) for part, own in part_settings(name, settings)]
+    parts = part_settings(name, settings)
+    made = [(part, bonus_class(part)(observation_space, action_space, own)) for part, own in parts]
     if len(made) == 1:
         return made[0][1]
-    return Mixture([part for part, _ in made], [ScaledBonus(bonus) for _, bonus in made], settings.get("weights"))
+    return Mixture(
+        [part for part, _ in made], [ScaledBonus(bonus) for _, bonus in made], _plain(settings.get("weights"))
+    )
+
+
+def bonus_class(name: str) -> type:
+    """Returns the class of a bonus: an entry of `BONUSES`, or what `module:Class` names.
+
+    Raises:
+        UnknownName: there is none.
+        InvalidSettings: the user's own lacks what every bonus has.
+    """
+    return own_bonus(name) if is_own(name) else BONUSES[name]
 
 
 def part_settings(name: str, settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -121,11 +143,7 @@ def part_settings(name: str, settings: Mapping[str, Any]) -> list[tuple[str, Any
         UnknownName: no bonus is named so; the nearest is suggested.
         InvalidSettings: a setting is unknown or out of range.
     """
-    names = [part.strip() for part in name.split("+")] if isinstance(name, str) else [name]
-    for part in names:
-        if not part:
-            raise UnknownName(f"The mixture {name!r} has an empty part; it is written like 'rnd+e3b'.")
-        choose("bonus", part, BONUSES)
+    names = part_names(name, BONUSES)
     if len(names) == 1:
         return [(names[0], _own_settings(names[0], settings))]
     known = {"weights", "seed", "device", *names}
@@ -134,7 +152,7 @@ def part_settings(name: str, settings: Mapping[str, Any]) -> list[tuple[str, Any
             raise InvalidSettings(f"The mixture {name!r} has no setting {key!r}. {nearest(key, known)}")
         if key in names and not isinstance(value, Mapping):
             raise InvalidSettings(f"The settings of {key!r} in a mixture are a mapping; got {value!r}.")
-    weights = settings.get("weights")
+    weights = _plain(settings.get("weights"))
     if weights is not None and not (
         isinstance(weights, Sequence) and len(weights) == len(names) and all(_is_finite(weight) for weight in weights)
     ):
@@ -148,7 +166,9 @@ def part_settings(name: str, settings: Mapping[str, Any]) -> list[tuple[str, Any
 
 def _own_settings(name: str, settings: Mapping[str, Any]) -> Any:
     """Returns the settings dataclass of one bonus; seed and device, which all have, are checked here for all."""
-    built = build_settings(f"The bonus {name!r}", BONUSES[name].Settings, settings)
+    if isinstance(settings.get("encoder"), str | Mapping):
+        raise InvalidSettings(NAMED_ENCODER.format(name, settings["encoder"]))
+    built = build_settings(f"The bonus {name!r}", bonus_class(name).Settings, settings)
     if not 0 <= built.seed <= MAX_SEED:
         raise InvalidSettings(f"`seed` must lie in 0 to {MAX_SEED}; got {built.seed}.")
     try:
@@ -158,6 +178,11 @@ def _own_settings(name: str, settings: Mapping[str, Any]) -> Any:
     if not usable:
         raise InvalidSettings(f"`device` must be one that torch can use here, such as 'cpu'; got {built.device!r}.")
     return built
+
+
+def _plain(weights: Any) -> Any:
+    """Returns an array, or tensor, of weights as a list."""
+    return weights.tolist() if isinstance(weights, np.ndarray | Tensor) else weights
 
 
 def _is_finite(number: Any) -> bool:
@@ -174,6 +199,7 @@ class ScaledBonus:
     def __init__(self, bonus: Bonus, scale: float | int = 1.0, scaling: Scaling | None = None) -> None:
         if not isinstance(scaling, Scaling | None):
             raise InvalidSettings(f"`scaling` must be a vime.Scaling; got {scaling!r}.")
+        require_bonus(bonus, BONUSES)
         self.bonus = bonus
         self.scale = scale
         self.scaling = scaling or bonus.scaling
@@ -206,21 +232,7 @@ class ScaledBonus:
                     f"{batch.valid.device}. Hand in `batch.to('cpu')`, and give the bonus its `device`."
                 )
             batch.check_finite()
-            given = self.bonus.reward(batch)
-            if not isinstance(given, Tensor) or given.shape != batch.shape:
-                came = tuple(given.shape) if hasattr(given, "shape") else given
-                raise InvalidData(
-                    f"{type(self.bonus).__name__}.reward must return a tensor of the shape (t, b) of the batch, here "
-                    f"{batch.shape}; it returned a {type(given).__name__}, {came}."
-                )
-            raw = torch.where(batch.valid, given, 0.0)
-            if not torch.isfinite(raw).all():
-                step, env = (int(i) for i in (~torch.isfinite(raw)).nonzero()[0])
-                raise InvalidData(
-                    f"The bonus of environment {env} at step {step} of the batch is not finite: "
-                    "its model has diverged. Lower its learning rate."
-                )
-            self._asked = (batch, raw)
+            self._asked = (batch, as_reward(self.bonus, self.bonus.reward(batch), batch))
         return self._asked[1]
 
     def reward(self, batch: Transitions) -> Float[Tensor, "t b"]:
@@ -240,7 +252,7 @@ class ScaledBonus:
         self._asked = None
         if not batch.valid.any():
             return {}
-        return self.bonus.learn(batch)
+        return as_metrics(self.bonus, self.bonus.learn(batch))
 
     def _squash(self, raw: Tensor) -> Tensor:
         return torch.log1p(raw.clamp_min(0)) if self.scaling.squash else raw

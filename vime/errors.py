@@ -59,10 +59,11 @@ class ClusterError(VimeError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns a hint: the entry that was probably meant, or else all of them."""
+    """Returns a hint: the entry that was probably meant, whatever its case, or else all of them."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+    lower = {entry.lower(): entry for entry in known}
+    close = difflib.get_close_matches(name.lower(), lower, n=1)
+    return f"Did you mean {lower[close[0]]!r}?" if close else f"Known: {', '.join(known)}."
 
 
 def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
@@ -179,4 +180,5 @@ def _described(hint: Any) -> str:
         return f"a sequence, each entry {_described(parts[0])}"
     if hint is NoneType:
         return "None"
-    return _NUMBERS.get(hint) or f"a {(origin or hint).__name__}"
+    kind = (origin or hint).__name__
+    return _NUMBERS.get(hint) or f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"

@@ -11,9 +11,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
-from vime.bonus import Bonus, ScaledBonus, make_bonus
+from vime.bonus import BONUSES, Bonus, ScaledBonus, make_bonus
 from vime.errors import InvalidSettings, UnsupportedEnvironment
 from vime.normalise import Scaling
+from vime.own import require_bonus
 from vime.stream import Stream, with_last
 from vime.transitions import Observation, map_observation, to_tensor
 
@@ -207,7 +208,7 @@ def wrap(
     bonus on its common scale, not yet weighted.
 
     Args:
-        bonus: a name from `vime.BONUSES`, or a bonus that stands already.
+        bonus: a name from `vime.BONUSES`, a class of your own as "module:Class", or a bonus that stands already.
         scale: weight of the bonus in the reward.
         learn_every: environment steps, of all copies together, from one update of the bonus to the next.
         scaling: how the raw bonus becomes a reward; the bonus's own way where it is left out.
@@ -238,15 +239,30 @@ def _scaled(
     settings: Mapping[str, Any],
 ) -> ScaledBonus:
     if isinstance(bonus, str):
+        _refuse_those_of_attach(settings)
         with torch.random.fork_rng(devices=[]):  # layers may draw their first weights from the global generator
             return ScaledBonus(make_bonus(bonus, *spaces, **settings), scale, scaling)
     if isinstance(bonus, ScaledBonus):
         raise InvalidSettings("This bonus is scaled already; hand in what it holds, its `.bonus`.")
-    if not isinstance(bonus, Bonus):
-        raise InvalidSettings(f"`bonus` must be a name or a Bonus; a {type(bonus).__name__} came.")
+    require_bonus(bonus, BONUSES)
     if settings:
         raise InvalidSettings(f"A bonus that stands already takes no settings; got {', '.join(settings)}.")
     return ScaledBonus(bonus, scale, scaling)
+
+
+def _refuse_those_of_attach(settings: Mapping[str, Any]) -> None:
+    for name in ("streams", "weight"):
+        if name in settings:
+            raise InvalidSettings(
+                f"`{name}` belongs to `agents.attach`, which reaches into the learner; a wrapper adds `scale` times the "
+                f"bonus to the reward. Leave `{name}` out, or attach the bonus to a Stable-Baselines3 model."
+            )
+    if isinstance(settings.get("density"), str | Mapping):
+        raise InvalidSettings(
+            f"`density` must be an object here; got {settings['density']!r}. `agents.attach` takes one by name; what "
+            "agents.encoders.make_bonus('density-counts', observation_space, action_space, density=...) returns goes "
+            "into `vime.wrap`."
+        )
 
 
 def _is_curious(env: Any) -> bool:

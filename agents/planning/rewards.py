@@ -3,14 +3,13 @@
 A function of your own takes and returns the same: rows of the observation's numbers, and one number a row.
 """
 
-import importlib
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from agents.planning.objective import Reward, Termination, of_rows
 from vime.errors import InvalidData, InvalidSettings, UnknownName, nearest
+from vime.naming import load_module
 from vime.world import WorldModel
 
 UPRIGHT = 0.8
@@ -58,11 +57,7 @@ def find(name: str) -> Reward:
     module, colon, function = name.partition(":")
     if not colon or not module or not function:
         raise InvalidSettings(f"A reward is written MODULE:FUNCTION, as agents.planning.rewards:flag; got {name!r}.")
-    try:
-        found = importlib.import_module(module)
-    except Exception as error:  # whatever its code raises
-        told = f"{type(error).__name__}: {error}"
-        raise UnknownName(f"The module of the reward {name!r} cannot be imported ({told}).") from error
+    found = load_module("reward", name)
     if not hasattr(found, function):
         known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
         raise UnknownName(f"{module} has no function {function!r}. {nearest(function, known)}")
