@@ -254,8 +254,8 @@ def _refuse_those_of_attach(settings: Mapping[str, Any]) -> None:
     for name in ("streams", "weight"):
         if name in settings:
             raise InvalidSettings(
-                f"`{name}` belongs to `agents.attach`, which reaches into the learner; a wrapper adds `scale` times the "
-                f"bonus to the reward. Leave `{name}` out, or attach the bonus to a Stable-Baselines3 model."
+                f"`{name}` belongs to `agents.attach`, which reaches into the learner; a wrapper adds `scale` times "
+                f"the bonus to the reward. Leave `{name}` out, or attach the bonus to a Stable-Baselines3 model."
             )
     if isinstance(settings.get("density"), str | Mapping):
         raise InvalidSettings(

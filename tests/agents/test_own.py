@@ -73,6 +73,7 @@ def test_what_is_wrong_with_a_bonus_is_said_by_attach(walk: Any) -> None:
     venv = DummyVecEnv([walk])
     plain = NoBonus(venv.observation_space, venv.action_space)
     model = build("ppo", venv)
+    unscaled = type("Mine", (NoBonus,), {"scaling": 1.0})(venv.observation_space, venv.action_space)
     for bonus, words in (
         (vime.BONUSES["rnd"], r"the class Rnd: hand in its name, 'rnd', or an object"),
         (Half(), "a Half came, which has no `reward`, `observe`, `learn`, `state_dict` and `load_state_dict`"),
