@@ -77,10 +77,7 @@ def test_what_is_wrong_with_a_bonus_is_said_by_attach(walk: Any) -> None:
     for bonus, words in (
         (vime.BONUSES["rnd"], r"the class Rnd: hand in its name, 'rnd', or an object"),
         (Half(), "a Half came, which has no `reward`, `observe`, `learn`, `state_dict` and `load_state_dict`"),
-        (
-            type("Mine", (NoBonus,), {"scaling": 1.0})(venv.observation_space, venv.action_space),
-            "must be a vime.Scaling",
-        ),
+        (unscaled, "must be a vime.Scaling"),
     ):
         with pytest.raises(vime.InvalidSettings, match=words):
             attach(model, bonus)
