@@ -110,10 +110,12 @@ def check_spaces(task: str, algorithm: str, observation_space: gymnasium.Space, 
         )
     read = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
     inside = isinstance(observation_space, spaces.Dict)
-    for part in observation_space.values() if inside else [observation_space]:  # type: ignore[union-attr]
+    for key, part in observation_space.items() if inside else [(None, observation_space)]:  # type: ignore[union-attr]
         if not isinstance(part, read):
-            kind = type(part).__name__ + (" in a Dict" if inside else "")
+            from vime.spaces import converter
+
+            kind = f"{type(part).__name__} in a Dict ({key!r})" if inside else type(part).__name__
             raise UnsupportedSpace(
                 f"The observations of {task!r} are of the kind {kind}, which no algorithm here reads. "
-                "Wrap the task in gymnasium.wrappers.FlattenObservation."
+                f"{converter(part, key)}"
             )

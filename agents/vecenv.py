@@ -220,6 +220,11 @@ class Tape:
         Raises:
             CheckpointError: it comes from other spaces, another number of copies, or a longer record.
         """
+        if (copies := len(state["begins"])) != self.copies:
+            raise CheckpointError(
+                f"This state was saved with {copies} copies of the environment, and here are {self.copies}: take as "
+                "many, or go on with what the bonus has learned alone, by `curiosity(model).load_learned(state)`."
+            )
         kept = len(state["rows"]["reward"])
         if kept > self.room:
             raise CheckpointError(f"The saved record holds {kept} steps, and this one has room for {self.room}.")

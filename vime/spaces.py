@@ -26,10 +26,6 @@ SUPPORTED = {
     "observation": "Box, Discrete, MultiDiscrete, MultiBinary and a Dict of these are",
     "action": "Box, Discrete, MultiDiscrete and MultiBinary are",
 }
-CONVERTERS = {
-    "observation": "gymnasium.wrappers.FlattenObservation or TransformObservation",
-    "action": "gymnasium.wrappers.TransformAction",
-}
 
 
 @runtime_checkable
@@ -244,9 +240,25 @@ def _simple_encoder(space: Space, role: str, entry: str | None = None) -> FlatEn
             raise UnsupportedSpace(f"The {role} space {space} holds no number at all.")
         return FlatEncoder(prod(space.shape))
     which = type(space).__name__ if entry is None else f"{type(space).__name__}, the entry {entry!r},"
-    raise UnsupportedSpace(
-        f"{which} is no {role} space that a bonus serves; {SUPPORTED[role]}. Convert it with a wrapper, "
-        f"such as {CONVERTERS[role]}."
+    advice = "Convert it with gymnasium.wrappers.TransformAction."
+    if role == "observation":
+        advice = converter(space, entry)
+    raise UnsupportedSpace(f"{which} is no {role} space that a bonus serves; {SUPPORTED[role]}. {advice}")
+
+
+def converter(space: Space, entry: str | None = None) -> str:
+    """Returns which wrapper makes observations of `space`, the `entry` of a `Dict` or a whole, into what is served."""
+    try:
+        flat = isinstance(spaces.flatten_space(space), spaces.Box)
+    except NotImplementedError:  # what Gymnasium does not know, as the missions of MiniGrid
+        flat = False
+    if flat:
+        return "Convert it with gymnasium.wrappers.FlattenObservation, or TransformObservation."
+    if entry is None:
+        return "Convert it to a Box with gymnasium.wrappers.TransformObservation."
+    return (
+        f"It cannot be flattened: leave {entry!r} out with gymnasium.wrappers.FilterObservation, or in MiniGrid keep "
+        "the picture alone with minigrid.wrappers.ImgObsWrapper."
     )
 
 

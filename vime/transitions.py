@@ -17,6 +17,7 @@ Observation: TypeAlias = Tensor | dict[str, Tensor]
 
 ALL = torch.ones((), dtype=torch.bool)
 """Stands for `valid` where every step is; a batch replaces it by as many ones as it has steps."""
+ADD_AXIS = " Where they are steps of one environment, add its axis: `array[:, None]`."
 UNTOLD = torch.zeros((), dtype=torch.bool)
 """Stands for `begins` where nobody says where episodes begin; a batch then reads it off its own steps."""
 
@@ -89,7 +90,8 @@ class Transitions:
         shape = self.terminated.shape
         if len(shape) != 2 or 0 in shape:
             raise InvalidData(
-                f"A batch needs at least one step of one environment; `terminated` has shape {tuple(shape)}."
+                "Every array of a batch leads with the axes (steps, environments), at least one of each; `terminated` "
+                f"has the shape {tuple(shape)}." + (ADD_AXIS if len(shape) == 1 and 0 not in shape else "")
             )
         if self.valid is ALL:
             object.__setattr__(self, "valid", torch.ones(shape, dtype=torch.bool, device=self.terminated.device))
@@ -129,7 +131,22 @@ class Transitions:
         begins: Any = None,
         sampled: bool = False,
     ) -> "Transitions":
-        """Copies arrays (or mappings of arrays) with leading axes `t b`; float64 becomes float32."""
+        """Copies arrays (or mappings of arrays) with leading axes `t b`, steps and environments; float64 as float32.
+
+        Args:
+            obs: what each action answered, (t, b, ...) with the shape of the space of one environment; of a `Dict`
+                space a mapping of such arrays.
+            action: (t, b) for `Discrete`, else (t, b, ...).
+            next_obs: what the action led to, as `obs`; at the end of an episode its last observation, and not the
+                first of the next.
+            terminated, truncated: (t, b), whether the step ended its episode, by the task or by a time limit.
+            valid: (t, b), false for steps that merely reset; all true unless given.
+            begins: (t, b), true for the first step of an episode; read off the rest unless given.
+            sampled: whether the steps were drawn from a replay memory, each by itself.
+
+        Raises:
+            InvalidData: the leading axes differ, or the batch is empty.
+        """
         return cls(
             obs=to_tensor(obs),
             action=to_tensor(action),  # type: ignore[arg-type]

@@ -2,17 +2,20 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from agents.folder import Readable
 
+OPTIONS = ("out", "json", "checkpoint_seconds")
+"""What these commands take beside the fields of their configurations."""
 C = TypeVar("C", bound="Readable")
 
 
 def standing(words: Sequence[str], kind: type[C], advice: str) -> C | None:
-    """Returns the configuration in the folder of `--out`; None where no folder is named.
+    """Returns the configuration in the folder of `--out`; None where no folder is named, or an option is unknown.
 
     Args:
         words: of the command line, in which nothing says what a new run would be.
@@ -26,12 +29,21 @@ def standing(words: Sequence[str], kind: type[C], advice: str) -> C | None:
     outs += [word.partition("=")[2] for word in words if word.startswith("--out=")]
     if not outs:
         return None
-    from agents.folder import read_config
+    from agents.folder import contents, read_config
     from vime.errors import CheckpointError
 
     if not (Path(outs[-1]) / "config.json").is_file():
-        raise CheckpointError(f"{outs[-1]} holds nothing to go on with: {advice}")
+        known = {*OPTIONS, *(field.name for field in fields(kind))}  # type: ignore[arg-type]
+        if not {_named(word) for word in words if word.startswith("--")} <= known:
+            return None  # which the command line complains about
+        what = contents(Path(outs[-1]))
+        raise CheckpointError(f"{outs[-1]} holds {what or f'nothing to go on with: {advice}'}")
     return read_config(Path(outs[-1]), kind)
+
+
+def _named(word: str) -> str:
+    """Returns the field that an option sets: `steps` for `--steps=3`, `json` for `--no-json`."""
+    return word.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
 
 
 def names_one_of(words: Sequence[str], *options: str) -> bool:

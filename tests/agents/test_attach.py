@@ -321,6 +321,15 @@ def test_a_foreign_state_is_refused(walk: Any, plain_bonus: Any) -> None:
             curiosity(model).load_state_dict(state)
 
 
+def test_a_state_of_another_number_of_copies_says_so_and_what_was_learned_goes_on(walk: Any) -> None:
+    one, two = (attach(build("ppo", DummyVecEnv([walk] * copies)), "rnd", hidden=(4,)) for copies in (4, 2))
+    state = curiosity(one.learn(16)).state_dict()
+    with pytest.raises(CheckpointError, match=r"4 copies of the environment, and here are 2.*load_learned\(state\)"):
+        curiosity(two).load_state_dict(state)
+    curiosity(two).load_learned(state)
+    assert str(curiosity(two).bonus.state_dict()) == str(curiosity(one).bonus.state_dict())
+
+
 def test_a_copy_of_a_curious_model_is_curious_on_its_own(walk: Any) -> None:
     bonus = make_bonus("vime", walk.observation_space, walk.action_space, **LIGHT)
     model = attach(build("a2c", DummyVecEnv([walk])), bonus)

@@ -117,6 +117,20 @@ def test_a_folder_with_nothing_in_it_is_not_gone_on_with(
     assert f"{tmp_path} holds nothing to go on with: name a " in capsys.readouterr().err
 
 
+def test_an_option_of_another_command_is_named_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--tasks", "CartPole-v1", "--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert "--tasks" in said
+    assert "holds nothing" not in said
+
+
+def test_the_folder_of_a_study_is_known_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.json").write_text("{}")
+    assert main(["train", "--no-json", "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path} holds a study; `vime compare`" in capsys.readouterr().err
+
+
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert main(["train", *QUICK, "--out", str(out)]) == 0

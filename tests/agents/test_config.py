@@ -44,6 +44,7 @@ def test_on_policy_gets_eight_normalised_copies_and_off_policy_one_plain() -> No
         ({"task": "nowhere.at_all:X-v0"}, "nowhere"),
         ({"task": "qqqqqqqqqqqqqqqqqqq"}, "vime/MountainCar-v0"),
         ({"algorithm": "PPO2"}, "ppo"),
+        ({"algorithm": "PPO"}, "Did you mean 'ppo'"),
         ({"bonus": "vim"}, "Did you mean 'vime'"),
     ],
 )

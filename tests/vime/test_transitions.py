@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -66,8 +67,15 @@ def test_a_successor_of_another_shape_is_refused(after: Any) -> None:
 
 @pytest.mark.parametrize(("t", "b"), [(0, 2), (2, 0)])
 def test_an_empty_batch_is_refused(t: int, b: int) -> None:
-    with pytest.raises(vime.InvalidData, match="at least one step"):
+    with pytest.raises(vime.InvalidData, match="at least one of each"):
         make(t, b)
+
+
+def test_arrays_without_an_axis_of_environments_are_told_to_add_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # nobody but we should notice
+    flags = np.zeros(T, bool)
+    with pytest.raises(vime.InvalidData, match=r"shape \(4,\)\. .*add its axis: `array\[:, None\]`"):
+        make(terminated=flags, truncated=flags)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
