@@ -36,6 +36,10 @@ def load(out: Path | str) -> BaseAlgorithm:
     It is rebuilt from `config.json` and the tensors of `checkpoint.pt`, so nothing in the folder is executed. Its
     environment (`get_env`) is fresh, and the running statistics of a `VecNormalize` in it are those of the run, frozen.
 
+    Where the run normalised observations (on-policy, unless it was told otherwise), the model knows no others, and
+    plays badly in an environment without them: save the `VecNormalize` (`model.get_vec_normalize_env()`) by its
+    `save`, and put it around the other environment by `VecNormalize.load(file, venv)`.
+
     Args:
         out: the run folder; the run may be finished or not.
 

@@ -1,4 +1,21 @@
-"""The file of a run's metrics, whose rows repeat bit for bit."""
+"""The file of a run's metrics, whose rows repeat bit for bit.
+
+| column | unit | what it is |
+|---|---|---|
+| `step` | steps | of all copies of the environment together |
+| `episodes` | | that have ended so far |
+| `episode_return` | reward | mean over the episodes that ended since the last row, without the bonus |
+| `episode_length` | steps | mean over the same episodes |
+| `weight` | | what the bonus on its common scale is multiplied by |
+| `bonus_mean` | reward a step | mean of the weighted bonus over the last batch |
+| `bonus_share` | 0 to 1 | the weighted bonus over all that is learnt from, in absolute values |
+| `model_error` | variances of the target | squared error of the mean prediction before the bonus's last update |
+| `predicted_gain` | nats a transition | what the model expected to learn from the transitions of that update |
+| `realised_gain` | nats a transition | what they told it |
+| `coverage` | 0 to 1 | share of the cells of the task's picture that were visited |
+
+A cell is empty where there is no such figure.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

@@ -1,5 +1,7 @@
 """Code of the user's own, named by its module: bonuses, tasks and rewards."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +108,19 @@ def test_a_module_that_is_not_there_is_looked_for_here_and_a_broken_one_is_told_
         check_task("broken_tasks:My-v0")
     assert "No module named 'nothing_of_that_name'" in str(refused.value)
     assert "PYTHONPATH" not in str(refused.value)
+
+
+def test_a_task_is_named_by_the_module_that_registers_it(tmp_path: Path) -> None:
+    """As the README says, in a process that has imported nothing yet."""
+    (tmp_path / "mytasks.py").write_text(
+        "import gymnasium\ngymnasium.register('My-v0', 'gymnasium.envs.toy_text:CliffWalkingEnv')\n"
+    )
+    code = (
+        "from agents.tasks import check_task; assert check_task('mytasks:My-v0'); import gymnasium;"
+        "assert gymnasium.make('envs:vime/DeepSea10-v0').spec.id == 'vime/DeepSea10-v0'"
+    )
+    places = os.pathsep.join([str(tmp_path), str(ROOT)])
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": places})
 
 
 def test_the_path_of_a_reward_is_answered_by_the_name_of_its_module() -> None:

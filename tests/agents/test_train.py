@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
 
+from agents import metrics
 from agents.config import RunConfig
 from agents.evaluate import SHORTEST, evaluate, load
 from agents.folder import RunFolder
@@ -289,3 +293,26 @@ def test_a_finished_run_is_a_model_again(tmp_path: Path) -> None:
         obs, *_ = normaliser.step(model.predict(obs, deterministic=True)[0])
     np.testing.assert_array_equal(normaliser.obs_rms.mean, before)
     assert torch.equal(load(tmp_path).policy.state_dict()["action_net.weight"], model.policy.action_net.weight)
+
+
+def test_a_loaded_model_plays_elsewhere_under_the_normaliser_that_it_learned_with(
+    finished: tuple[RunConfig, Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    config, out, _ = finished
+    model = load(out)
+    normaliser = model.get_vec_normalize_env()
+    assert normaliser is not None
+    normaliser.save(str(tmp_path / "normaliser.pkl"))
+    env = VecNormalize.load(str(tmp_path / "normaliser.pkl"), make_vec_env(config.task))
+    obs = np.full((1, *env.observation_space.shape), 0.3, np.float32)  # type: ignore[misc]
+    assert np.array_equal(env.normalize_obs(obs), normaliser.normalize_obs(obs))
+    assert not env.training
+    assert not env.norm_reward
+    assert not np.allclose(env.normalize_obs(obs), obs)
+
+
+def test_every_column_of_the_metrics_is_described() -> None:
+    page = (Path(__file__).parents[2] / "docs/bonuses.md").read_text()
+    for name in COLUMNS:
+        assert f"`{name}`" in metrics.__doc__  # type: ignore[operator]
+        assert re.search(rf"^\|[^|]*`{name}`", page, re.MULTILINE), name
