@@ -120,7 +120,7 @@ def play(model: BaseAlgorithm, config: RunConfig, episodes: int, seed: int) -> l
     if cut:
         advice = "" if limited else " The task has no time limit: register it with `max_episode_steps=`."
         which = "No episode" if cut == episodes else f"Only {episodes - cut} of {episodes} episodes"
-        log.warning("%s without exploration ended within %d steps; the rest is cut.%s", which, longest, advice)
+        log.warning("%s without exploration ended within %d steps; longer ones were cut.%s", which, longest, advice)
     return returns
 
 

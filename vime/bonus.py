@@ -166,7 +166,7 @@ def part_settings(name: str, settings: Mapping[str, Any]) -> list[tuple[str, Any
 
 def _own_settings(name: str, settings: Mapping[str, Any]) -> Any:
     """Returns the settings dataclass of one bonus; seed and device, which all have, are checked here for all."""
-    if isinstance(settings.get("encoder"), str | Mapping):
+    if name != "none" and isinstance(settings.get("encoder"), str | Mapping):
         raise InvalidSettings(NAMED_ENCODER.format(name, settings["encoder"]))
     built = build_settings(f"The bonus {name!r}", bonus_class(name).Settings, settings)
     if not 0 <= built.seed <= MAX_SEED:
