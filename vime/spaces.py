@@ -283,8 +283,7 @@ def make_encoder(space: Space, seed: int = 0) -> SpaceEncoder:
     for key, part in space.spaces.items():
         if isinstance(part, spaces.Dict):
             raise UnsupportedSpace(
-                f"The observation entry {key!r} is itself a Dict; only one level is supported. "
-                "Flatten it, for example with gymnasium.wrappers.FlattenObservation."
+                f"The observation entry {key!r} is itself a Dict; only one level is supported. {converter(part, key)}"
             )
     if not space.spaces:
         raise UnsupportedSpace("The observation space is a Dict without entries.")

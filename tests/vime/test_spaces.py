@@ -233,3 +233,26 @@ def test_features_on_a_gpu_are_those_on_the_processor(name: str) -> None:
     expected = encoder.encode(obs)
     moved = {k: v.cuda() for k, v in obs.items()} if isinstance(obs, dict) else obs.cuda()
     torch.testing.assert_close(encoder.cuda().encode(moved).cpu(), expected, atol=1e-2, rtol=1e-2)
+
+
+ROW = SPACES["vector"]
+
+
+class Mission(Space):
+    """A sentence, as MiniGrid's, which Gymnasium cannot flatten."""
+
+
+@pytest.mark.parametrize(
+    ("space", "advice"),
+    [
+        (spaces.Dict({"a": ROW, "b": spaces.Tuple((ROW,))}), "FlattenObservation"),
+        (spaces.Dict({"a": ROW, "b": spaces.Text(3)}), "FlattenObservation"),
+        (spaces.Dict({"a": ROW, "b": Mission()}), "leave 'b' out with gymnasium.wrappers.FilterObservation"),
+        (spaces.Dict({"a": ROW, "b": spaces.Sequence(ROW)}), "FilterObservation, or in MiniGrid .*ImgObsWrapper"),
+        (spaces.Dict({"b": spaces.Dict({"c": Mission()})}), "FilterObservation"),
+        (Mission(), "to a Box with gymnasium.wrappers.TransformObservation"),
+    ],
+)
+def test_the_wrapper_that_is_advised_can_do_it(space: Space, advice: str) -> None:
+    with pytest.raises(vime.UnsupportedSpace, match=advice):
+        make_encoder(space)
