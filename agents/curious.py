@@ -147,8 +147,10 @@ class Curiosity:
             self._pending = [Transitions(**batch) for batch in state["pending"]]
             self.metrics = dict(state["metrics"])
             self._drawn = np.array(state["drawn"], float)
-        except UNFIT as error:
+        except (CheckpointError, *UNFIT) as error:
             self.load_learned(before)
+            if isinstance(error, CheckpointError):
+                raise
             raise CheckpointError(f"This saved state is no state of a curious model: {error!r}.") from error
 
     def load_learned(self, state: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from agents.planning.dyna_buffer import make_dreaming
 from agents.planning.exploration import Exploration
 from agents.planning.objective import Reward, Termination
 from vime.errors import InvalidSettings, UnsupportedSpace, build_settings, choose, nearest
-from vime.spaces import make_action_encoder
+from vime.spaces import converter, make_action_encoder
 from vime.world import WORLDS, WorldModel, make_world
 
 __all__ = ["Dyna", "DynaSettings", "dyna", "dyna_of"]
@@ -137,6 +137,5 @@ def _check_model(model: Any) -> None:
     space = model.observation_space
     if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating) or len(space.shape) != 1:
         raise UnsupportedSpace(
-            f"Imagined observations are vectors of numbers, and this task has {space}. Flatten it, for example with "
-            "gymnasium.wrappers.FlattenObservation."
+            f"Imagined observations are vectors of numbers, and this task has {space}. {converter(space)}"
         )

@@ -348,3 +348,13 @@ def test_importing_is_cheap_and_every_exported_name_is_there() -> None:
         assert getattr(agents, name).__doc__
     with pytest.raises(AttributeError, match="nothing"):
         agents.nothing  # noqa: B018
+
+
+def test_a_state_of_another_number_of_copies_is_refused_and_changes_nothing(walk: Any) -> None:
+    other = attach(build("ppo", DummyVecEnv([walk, walk])), "counts").learn(16)
+    model = attach(build("ppo", DummyVecEnv([walk])), "counts").learn(16)
+    before = dict(curiosity(model).bonus.bonus.table.counts)
+    with pytest.raises(CheckpointError, match="saved with 2 copies"):
+        curiosity(model).load_state_dict(curiosity(other).state_dict())
+    assert curiosity(model).bonus.bonus.table.counts == before
+    assert curiosity(other).bonus.bonus.table.counts != before
