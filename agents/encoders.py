@@ -177,9 +177,8 @@ def make_features(
     if settings.model == "inverse":
         return Controlled(observation_space, action_space, _inverse(settings, seed, device), steps=settings.steps)
     pictures = Pictures(observation_space, settings.frames)
-    trained = is_folder(settings.model)
     with as_ours():
-        if trained:
+        if is_folder(settings.model):
             model = generative.load(settings.model)
         else:
             model = generative.make_model(settings.model, pictures.shape, seed=seed, **_own(settings))
@@ -189,7 +188,7 @@ def make_features(
         )
     return Coded(
         observation_space, model, frames=settings.frames, steps=settings.steps, minibatch=settings.minibatch, seed=seed,
-        device=device, trained=trained,
+        device=device,
     )  # fmt: skip
 
 

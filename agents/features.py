@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from math import prod
 from typing import Any, Protocol, TypeVar
 
@@ -121,7 +120,6 @@ class Coded:
         minibatch: pictures in each.
         seed: of the order of the data and of all noise.
         device: where the model lives.
-        trained: the model has learned before: learning goes on from its weights.
 
     Raises:
         UnsupportedSpace, InvalidSettings: the space is none of images, the model has no code or is of another shape.
@@ -137,7 +135,6 @@ class Coded:
         minibatch: int = 128,
         seed: int = 0,
         device: str = "cpu",
-        trained: bool = False,
     ) -> None:
         self.pictures = Pictures(space, frames)
         if model.shape != self.pictures.shape:
@@ -148,7 +145,7 @@ class Coded:
         self.steps = steps
         with as_ours():
             settings = FitSettings(batch_size=minibatch, seed=seed, device=device, average=None)
-            self.encoder = LearnedEncoder(model, replace(settings, initial_examples=0) if trained else settings)
+            self.encoder = LearnedEncoder(model, settings)
 
     @property
     def features(self) -> int:

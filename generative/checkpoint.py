@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from generative.errors import CheckpointError, GenerativeError, UnknownName
-from generative.model import Model
+from generative.model import BEGUN, Model
 from generative.models import model_class
 from generative.settings import from_plain, to_plain
 
@@ -114,8 +114,10 @@ def load_weights(model: Model, path: str | os.PathLike[str]) -> None:
     """
     path = _file(path)
     facts, tensors = read(path)
-    ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    theirs = {name: tuple(value.shape) for name, value in tensors.items()}
+    ours, theirs = (
+        {name: tuple(value.shape) for name, value in state.items() if name.rpartition(".")[2] != BEGUN}
+        for state in (model.state_dict(), tensors)
+    )
     name = next((name for name in ours | theirs if ours.get(name) != theirs.get(name)), None)
     if name is not None:
         found = dict(facts.get("model", {})).get("name", "training")

@@ -39,7 +39,7 @@ class LearnedEncoder:
     and generator included: saved, loaded and continued it gives bit for bit what it would have given.
 
     Args:
-        model: what encodes, and learns; new, or one that has learned (with `initial_examples=0`).
+        model: what encodes, and learns; new, or one that has learned, which goes on from its weights.
         settings: minibatch, seed, device, precision; `steps` counts for falling learning rates alone.
 
     Raises:

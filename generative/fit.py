@@ -14,7 +14,12 @@ from generative.model import Model
 from generative.settings import to_plain
 from generative.training import FitSettings, Training
 
-FREE = ("steps", "report_every", "save_every")  # settings that may change between a run and its continuation
+FREE = (
+    "steps",
+    "report_every",
+    "save_every",
+    "initial_examples",
+)  # settings that may change between a run and its continuation
 
 Log = Callable[[int, Mapping[str, float]], None]
 Evaluate = Callable[[Model], Mapping[str, float]]
@@ -36,8 +41,8 @@ def fit(
     The folder holds `training.safetensors`, to go on from, and `model.safetensors`, for `load`.
 
     Args:
-        model: a new model, or one that has learned (with `initial_examples=0`); where the folder has a checkpoint, its
-            weights are replaced.
+        model: a new model, or one that has learned, which goes on from its weights; where the folder has a checkpoint,
+            they are replaced.
         data: examples; `data.suited(model)` binarises them for a model that wants it.
         settings: how to train.
         log: called with the number of rounds done and the mean terms since the last call, every `report_every` rounds

@@ -11,7 +11,8 @@ and gives
   move several times in a round;
 - `losses(batch, player, generator)`: named scalar terms; `loss`, the mean over the minibatch, is what the player
 descends;
-- `initialise(batch, generator)`: what a model sets from its first minibatch, before the first step;
+- `initialise(batch, generator)`: what a model sets from its first minibatch, before the first step; `begun` is
+true from then on;
 - `sample(n, generator)` and, where it can, `log_prob`, `bound`, `encode` and `decode` (protocols below).
 
 A new model is a file of its own with a settings dataclass and a class, a line in `models.MODELS`, and a small size in
@@ -39,6 +40,8 @@ WIDER: dict[Support, tuple[Support, ...]] = {
     "binary": ("binary",), "unit": ("binary", "unit"), "real": ("binary", "unit", "real"),
 }  # fmt: skip
 """Which data a model of a support accepts."""
+
+BEGUN = "begun"  # name of the buffer that tells that a model has begun to learn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,8 @@ class Model(nn.Module):
     wants_labels: ClassVar[bool] = False  # it learns from labels, of some data at least
     settings: Any
     support: Support
+    begun: Tensor
+    """Whether training has begun: first values are set from the data then, and not again."""
 
     def __init__(
         self, shape: Sequence[int], settings: Any, *, support: Support = "unit", levels: int | None = None
@@ -100,6 +105,12 @@ class Model(nn.Module):
                 f"The settings of {self.name} are a {self.Settings.__qualname__}; got {type(settings).__name__}."
             )
         self.shape, self.settings, self.support, self.levels = tuple(shape), settings, support, levels
+        self.register_buffer(BEGUN, torch.tensor(False))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Takes a model that was saved before it could tell for one that has learned."""
+        state_dict.setdefault(prefix + BEGUN, torch.tensor(True))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def players(self) -> tuple[Player, ...]:

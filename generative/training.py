@@ -41,7 +41,7 @@ class FitSettings:
     save_every: int = 2_000
     """Rounds between checkpoints, and between evaluations."""
     initial_examples: int = 500
-    """Examples in the minibatch that a model sets its first values from; 0 leaves those of a model that has learned."""
+    """Examples in the minibatch that a new model sets its first values from; 0 leaves those that it was built with."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "report_every", "save_every", "initial_examples"):
@@ -80,10 +80,14 @@ class Training:
             self._losses = torch.compile(model.losses)
 
     def start(self, minibatches: Minibatches | None) -> None:
-        """Lets the model set its first values from the first examples, if any; the mean of the weights begins there."""
-        if minibatches is not None:
+        """Lets a new model set its first values from the first examples, if any; the mean of the weights begins there.
+
+        A model that has begun before, by another training too, keeps what it has learned, and no example is taken.
+        """
+        if minibatches is not None and not self.model.begun:
             with torch.no_grad():
                 self.model.initialise(minibatches.next(self.generator, self.clock), self.generator)
+        self.model.begun.fill_(True)
         self.group.spread([*self.model.parameters(), *self.model.buffers()])
         if self.average is not None:
             self.average = Average(averaged(self.model), self.average.decay)

@@ -99,7 +99,6 @@ class _Run:
         settings = FitSettings(
             steps=plan.steps, batch_size=plan.batch_size, seed=run.seed, device=run.device, precision=run.precision,
             compile=run.compile, report_every=report, save_every=report * every(REPORTS, SAVES),
-            initial_examples=0 if run.begin else FitSettings.initial_examples,
         )  # fmt: skip
         try:
             terms = fit(
