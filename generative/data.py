@@ -1,7 +1,6 @@
 """Data sets in memory: two splits, what their values mean, and minibatches in an order that can be resumed."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -12,7 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from generative.errors import InvalidData, InvalidSettings
-from generative.model import WIDER, Batch, Model, Support, check_values
+from generative.model import WIDER, Batch, Model, Support, check_values, checked_labels
 from generative.randomness import child, uniform
 
 Binarisation = Literal["dynamic", "static", "threshold"]
@@ -20,12 +19,20 @@ Binarisation = Literal["dynamic", "static", "threshold"]
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Examples of one kind: all for training, or all for testing."""
+    """Examples of one kind: all for training, or all for testing.
+
+    Raises:
+        InvalidData: labels are not whole numbers of at least 0 in one row.
+    """
 
     x: Shaped[Tensor, "n *shape"]
     """Values as they are stored: bytes that count levels, or floating-point numbers."""
-    label: Int[Tensor, " labels"] | None = None
-    """Class of each."""
+    label: Shaped[Tensor, "*labels"] | None = None
+    """Class of each, from 0 on; any whole numbers are taken, of numpy too, and kept as int64."""
+
+    def __post_init__(self) -> None:
+        if self.label is not None:
+            object.__setattr__(self, "label", checked_labels(self.label))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -163,7 +170,7 @@ class Dataset:
         """Checks that `model` takes these data.
 
         Raises:
-            InvalidData: shape, range or number of levels differ.
+            InvalidData: shape, range or number of levels differ, or a model that reads labels has fewer classes.
         """
         if model.shape != self.shape:
             raise InvalidData(
@@ -176,6 +183,12 @@ class Dataset:
             )
         if model.levels is not None and self.levels is not None and model.levels != self.levels:
             raise InvalidData(f"This {model.name} counts on {model.levels} levels; {self.name} has {self.levels}.")
+        shown = self._shown
+        if model.wants_labels and shown is not None and int(shown.max()) >= model.settings.classes:
+            raise InvalidData(
+                f"{self.name} has a class {int(shown.max())}, numbered from 0; this {model.name} was built for "
+                f"{model.settings.classes}. Build it with `classes={int(shown.max()) + 1}`."
+            )
 
     def describe(self) -> dict[str, str | int | list[int] | None]:
         """Returns what tells these data from others, as plain values."""
@@ -185,14 +198,17 @@ class Dataset:
             "digest": self._digest,
         }  # fmt: skip
 
+    @property
+    def _shown(self) -> Tensor | None:
+        """Labels that can be learned from."""
+        label = self.train.label
+        return label if label is None or self.labelled is None else label[self.labelled]
+
     @cached_property
     def _digest(self) -> str:
         """Of all that is learned from."""
-        label = (
-            self.train.label if self.labelled is None or self.train.label is None else self.train.label[self.labelled]
-        )
         found = hashlib.blake2b(f"{self.levels} {self.train.x.dtype}".encode(), digest_size=8)
-        for part in (self.train.x, label, self.labelled):
+        for part in (self.train.x, self._shown, self.labelled):
             if part is not None:
                 found.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return found.hexdigest()
@@ -276,14 +292,3 @@ class _Order:
             parts.append(part)
             first, size = first + len(part), size - len(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Returns `shape` as channels, height and width.
-
-    Raises:
-        InvalidSettings: it is not that of an image.
-    """
-    if len(shape) != 3:
-        raise InvalidSettings(f"This takes images of shape (channels, height, width); got {tuple(shape)}.")
-    return shape[0], shape[1], shape[2]

@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from generative.data import image_shape
 from generative.errors import InvalidSettings
 from generative.gan_losses import GAMES, Game, discriminator_loss, generator_loss
 from generative.layers import Chain, Noise
-from generative.model import Batch, Model, Player
+from generative.model import Batch, Model, Player, image_shape
 from generative.optimiser import Optimiser
 from generative.randomness import seeded, uniform
 

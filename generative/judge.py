@@ -32,7 +32,13 @@ def train_classifier(data: Dataset, settings: FitSettings | None = None, **keywo
 
 
 def error_rate(model: Classifier, data: Dataset) -> float:
-    """Returns the share of test data that a classifier gets wrong."""
+    """Returns the share of test data that a classifier gets wrong.
+
+    Raises:
+        InvalidData: the test data have no labels.
+    """
+    if data.test.label is None:
+        raise InvalidData(f"The test data of {data.name} have no labels to count errors by.")
     x = data.examples("test", torch.Generator().manual_seed(0))
     found = torch.cat([model.probabilities(part).argmax(1).cpu() for part in x.split(1000)])
     return float((found != data.test.label).float().mean())

@@ -9,12 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from generative.data import image_shape
 from generative.errors import InvalidSettings
 from generative.gan import GAN, GANSettings
 from generative.gan_losses import GAMES, Game, discriminator_loss, generator_loss
 from generative.layers import Chain, Dropout
-from generative.model import Batch, Model, Player
+from generative.model import Batch, Model, Player, image_shape
 from generative.optimiser import Optimiser
 from generative.randomness import normal, seeded, uniform
 

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
@@ -168,6 +169,28 @@ def check_values(x: Tensor, support: Support, who: str) -> None:
         raise InvalidData(f"{who} takes the values 0 and 1 alone; got others between. Binarise the data first.")
 
 
+def checked_labels(label: Shaped[Tensor, "*labels"] | Shaped[np.ndarray, "*labels"]) -> Int[Tensor, " n"]:
+    """Returns classes as int64.
+
+    Raises:
+        InvalidData: they are not whole numbers of at least 0 in one row.
+    """
+    label = label if isinstance(label, Tensor) else torch.as_tensor(np.asarray(label))
+    if label.is_floating_point() or label.is_complex() or label.dtype == torch.bool or label.ndim != 1:
+        raise InvalidData(
+            "Labels are whole numbers in one row, one for each example; got "
+            f"{str(label.dtype).removeprefix('torch.')} of shape {tuple(label.shape)}. Where the values are classes, "
+            "use `label.long().flatten()`."
+        )
+    label = label.long()
+    if len(label) and int(label.min()) < 0:
+        raise InvalidData(
+            f"Classes are numbered from 0 on; got {int(label.min())}. Name the examples that have a class in "
+            "`Dataset.labelled`, and give the others the label 0."
+        )
+    return label
+
+
 def moved_by(model: Model, player: Player) -> dict[str, nn.Parameter]:
     """Returns the parameters that `player` moves, by name; frozen ones are left out.
 
@@ -183,6 +206,17 @@ def moved_by(model: Model, player: Player) -> dict[str, nn.Parameter]:
     if not chosen:
         raise InvalidSettings(f"Player {player.name!r} of {model.name} has no parameters under {player.parts}.")
     return chosen
+
+
+def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Returns `shape` as channels, height and width.
+
+    Raises:
+        InvalidSettings: it is not that of an image.
+    """
+    if len(shape) != 3:
+        raise InvalidSettings(f"This takes images of shape (channels, height, width); got {tuple(shape)}.")
+    return shape[0], shape[1], shape[2]
 
 
 @runtime_checkable

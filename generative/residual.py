@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from generative.data import image_shape
 from generative.layers import Conv, Dense, UpConv
+from generative.model import image_shape
 
 BRANCH = 0.1  # deviation that the second convolution of a block first adds
 

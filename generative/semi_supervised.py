@@ -166,9 +166,6 @@ class SemiSupervisedGAN(Model):
     @torch.no_grad()
     def initialise(self, batch: Batch, generator: torch.Generator) -> None:
         """Sets the classifier's gains and biases from data, and lets the generator begin at their mean."""
-        known = batch.labelled or batch
-        if known.label is not None and (most := int(known.label.max())) >= self.settings.classes:
-            raise InvalidData(f"These data have a class {most}; `classes` is {self.settings.classes}.")
         with starting(self.trunk), starting(self.head):
             self.head(self.trunk(self._for_all(batch.x), generator), generator)
         if self.output.bias is not None:

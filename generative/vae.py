@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from generative.data import image_shape
 from generative.divergences import free_bits, log_mean_exp, normal_divergence, normal_log_prob
 from generative.errors import InvalidData, InvalidSettings, choose
 from generative.layers import ACTIVATIONS, starting
 from generative.likelihoods import Bernoulli, DiscretisedMixture, Gaussian, Likelihood
-from generative.model import Batch, Model
+from generative.model import Batch, Model, image_shape
 from generative.optimiser import Optimiser
 from generative.randomness import normal, seeded
 from generative.residual import Bias, ConvDecoder, ConvEncoder

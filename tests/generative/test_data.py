@@ -17,6 +17,7 @@ from generative import Dataset, InvalidData, InvalidSettings, MissingData, Split
 from generative.data import Minibatches
 from generative.datasets import BUILT_IN, MIXTURE_STD, grid_centres
 from generative.files import CIFAR_BINARY, CIFAR_PYTHON, MNIST_FILES, cifar10, mnist, read_idx
+from generative.model import checked_labels
 from tests.generative.small import generator
 
 STEP = torch.zeros(())
@@ -142,6 +143,32 @@ def test_hidden_labels_stay_hidden(digits: Dataset) -> None:
 def test_bad_data_are_refused_in_a_sentence(make: Callable[[Dataset], object], said: str, digits: Dataset) -> None:
     with pytest.raises(InvalidData, match=said):
         make(digits)
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (torch.zeros(3, 1).long(), r"int64 of shape \(3, 1\)"),
+        (torch.zeros(3), "got float32"),
+        (torch.zeros(3).bool(), "got bool"),
+        (torch.tensor([0, -1, 1]), "numbered from 0 on; got -1"),
+        (np.array([0.0, 1.0, 2.0]), "got float64"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_labels_that_are_no_classes_are_refused(label: torch.Tensor, said: str) -> None:
+    with pytest.raises(InvalidData, match=said):
+        checked_labels(label)
+    if isinstance(label, torch.Tensor):
+        with pytest.raises(InvalidData, match=said):
+            Split(x=torch.zeros(3, 2), label=label)
+
+
+@pytest.mark.parametrize("label", [np.array([2, 0, 1]), np.array([2, 0, 1], np.uint16), torch.tensor([2, 0, 1]).int()])
+def test_whole_numbers_of_any_kind_are_classes(label: torch.Tensor) -> None:
+    kept = checked_labels(label)
+    assert kept.dtype == torch.int64
+    assert kept.tolist() == [2, 0, 1]
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -1,6 +1,7 @@
 """Metrics on cases that can be worked out by hand."""
 
 import math
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -192,6 +193,16 @@ def test_the_classifier_judges_data_above_noise(classifier: Classifier, digits: 
     assert real.distance < 0.1 * made.distance
     assert real.classes == 10
     assert judge(copies, digits, classifier, samples=1000) == real
+
+
+def test_errors_without_labels_are_not_counted(classifier: Classifier, digits: Dataset) -> None:
+    with pytest.raises(InvalidData, match="no labels to count errors by"):
+        error_rate(classifier, replace(digits, test=Split(x=digits.test.x)))
+
+
+def test_classes_beyond_those_of_a_classifier_are_refused(digits: Dataset) -> None:
+    with pytest.raises(InvalidData, match="a class 9, numbered from 0; this classifier was built for 4"):
+        fit(make_model("classifier", digits.shape, classes=4), digits, settings(1))
 
 
 def test_a_classifier_without_labels_says_so() -> None:

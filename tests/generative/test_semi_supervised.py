@@ -105,7 +105,7 @@ def test_an_ensemble_says_the_mean_of_its_members(digits: Dataset) -> None:
 def test_data_without_labels_or_with_too_many_classes_are_refused(digits: Dataset) -> None:
     with pytest.raises(InvalidData, match="some labels at least"):
         fit(build(digits), dataset(digits.train.x, name="plain"), settings(1))
-    with pytest.raises(InvalidData, match="a class 9; `classes` is 4"):
+    with pytest.raises(InvalidData, match="a class 9, numbered from 0; this semi-supervised-gan was built for 4"):
         fit(build(digits, classes=4), digits, settings(1))
 
 
