@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from generative.errors import CheckpointError, GenerativeError, UnknownName
 from generative.model import BEGUN, Model
 from generative.models import model_class
+from generative.parallel import find_device
 from generative.settings import from_plain, to_plain
 
 HEADER = "generative"  # name of the entry of the header that holds our JSON
@@ -86,7 +86,9 @@ def load(path: str | os.PathLike[str], *, name: str | None = None, device: str =
 
     Raises:
         CheckpointError: the file is truncated, foreign, or of another model than `name`.
+        InvalidSettings: there is no such device.
     """
+    place = find_device(device)
     path = _file(path)
     facts, tensors = read(path)
     try:
@@ -103,7 +105,7 @@ def load(path: str | os.PathLike[str], *, name: str | None = None, device: str =
         raise
     except (UnknownName, GenerativeError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit any model of this version: {str(error).splitlines()[0]}") from error
-    return model.to(torch.device(device)).eval()
+    return model.to(place).eval()
 
 
 def load_weights(model: Model, path: str | os.PathLike[str]) -> None:

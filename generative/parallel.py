@@ -79,6 +79,24 @@ class Group:
         return [one.cpu() for one in found]
 
 
+def find_device(name: str) -> torch.device:
+    """Returns the device of that name.
+
+    Raises:
+        InvalidSettings: it is no name of one, or there is no such device here.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InvalidSettings(f"`device` is cpu, cuda, or cuda:1 and so on; got {name!r}.") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InvalidSettings(f"`device` is {name!r}, but torch finds no CUDA device here. Use cpu.")
+        if (device.index or 0) >= (count := torch.cuda.device_count()):
+            raise InvalidSettings(f"`device` is {name!r}, but CUDA devices are numbered from 0 to {count - 1} here.")
+    return device
+
+
 def join(device: str) -> tuple[Group, str]:
     """Returns the group of this process and the device that is its own; alone, it is a group of one.
 
@@ -86,8 +104,9 @@ def join(device: str) -> tuple[Group, str]:
         device: `cpu` or `cuda`; of several GPUs each process takes one.
 
     Raises:
-        InvalidSettings: a GPU was named by number though there are several processes.
+        InvalidSettings: there is no such device, or a GPU was named by number though there are several processes.
     """
+    find_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 and not dist.is_initialized():
         return Group(), device

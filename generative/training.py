@@ -64,7 +64,7 @@ class Training:
 
     def __init__(self, model: Model, settings: FitSettings) -> None:
         self.group, own = join(settings.device)
-        device = _device(own)
+        device = torch.device(own)
         self.model, self.settings = model.to(device).train(), settings
         stream = "training" if self.group.first else f"training {self.group.rank}"
         self.generator = torch.Generator(device).manual_seed(child(settings.seed, stream))
@@ -207,13 +207,3 @@ def _generator_of(rank: int) -> str:
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InvalidSettings(f"`device` is cpu, cuda, or cuda:1 and so on; got {name!r}.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InvalidSettings(f"`device` is {name!r}, but torch finds no CUDA device here. Use cpu.")
-    return device

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from agents.generate.assess import figures, glance, prepare
 from agents.generate.config import ModelRun
 from agents.generate.page import show
 from agents.versions import changed, machine
-from generative import FitSettings, fit
+from generative import Dataset, FitSettings, Model, fit
 from generative.checkpoint import TRAINING_FILE, load_weights
+from generative.parallel import Group, join
 from vime.errors import RunConflict
 
 REPORTS, SAVES = 200, 20
@@ -35,6 +37,9 @@ class _Terminated(KeyboardInterrupt):
 def train_model(run: ModelRun, out: Path | str, *, progress: Progress | None = None) -> dict[str, Any]:
     """Returns the result of the run, which is also in `out/result.json`; a finished run is not run again.
 
+    Under `torchrun` several processes train the one model: the first holds the folder, writes and returns; the others
+    end when it is trained.
+
     Args:
         run: what to run.
         out: the run folder; new, empty, or that of the same run, which then goes on.
@@ -45,11 +50,17 @@ def train_model(run: ModelRun, out: Path | str, *, progress: Progress | None = N
         RunConflict: the folder belongs to another run, or another process is at work there.
         Diverged: a loss or a weight is no longer finite; the folder holds the last good weights.
         KeyboardInterrupt: Ctrl-C; the folder can be continued.
+        SystemExit: SIGTERM, or this is not the first of several processes and the model is trained.
     """
     run.check()
+    group, own = join(run.device)
+    if not group.first:
+        _help(run, Path(out), group, own)
+        raise SystemExit(0)
     threads = torch.get_num_threads()
     with RunFolder(Path(out), run) as folder:
         result = folder.result()
+        group.spread([torch.tensor(result is None, device=own)])
         if result is not None:
             return result
         try:
@@ -67,6 +78,32 @@ def train_model(run: ModelRun, out: Path | str, *, progress: Progress | None = N
             raise
         finally:
             torch.set_num_threads(threads)
+
+
+def _help(run: ModelRun, out: Path, group: Group, device: str) -> None:
+    """Trains together with the first process, if that finds that there is something to train."""
+    wanted = torch.tensor(False, device=device)
+    group.spread([wanted])  # when the folder is claimed
+    if wanted:
+        torch.set_num_threads(run.threads)
+        model, data = _prepared(run, out)
+        fit(model, data, _fitting(run), folder=out)
+
+
+def _prepared(run: ModelRun, out: Path) -> tuple[Model, Dataset]:
+    model, data = prepare(run)
+    if run.begin and not (out / TRAINING_FILE).exists():
+        load_weights(model, run.begin)
+    return model, data
+
+
+def _fitting(run: ModelRun) -> FitSettings:
+    plan = run.plan
+    report = every(plan.steps, REPORTS)
+    return FitSettings(
+        steps=plan.steps, batch_size=plan.batch_size, seed=run.seed, device=run.device, precision=run.precision,
+        compile=run.compile, report_every=report, save_every=report * every(REPORTS, SAVES),
+    )  # fmt: skip
 
 
 def every(steps: int, times: int) -> int:
@@ -89,21 +126,13 @@ class _Run:
     def go(self) -> dict[str, Any]:
         """Returns the result."""
         run, plan = self.run, self.plan
-        model, data = prepare(run)
+        model, data = _prepared(run, self.folder.out)
         now, before = machine(run.threads, run.device), self.folder.record("versions.json")
         exact = before is None or not changed(before, now)
         write_json(self.folder.path("versions.json"), now)
-        if run.begin and not self.folder.path(TRAINING_FILE).exists():
-            load_weights(model, run.begin)
-        report = every(plan.steps, REPORTS)
-        settings = FitSettings(
-            steps=plan.steps, batch_size=plan.batch_size, seed=run.seed, device=run.device, precision=run.precision,
-            compile=run.compile, report_every=report, save_every=report * every(REPORTS, SAVES),
-        )  # fmt: skip
+        look = partial(glance, data=data)
         try:
-            terms = fit(
-                model, data, settings, log=self._log, evaluate=lambda model: glance(model, data), folder=self.folder.out
-            )
+            terms = fit(model, data, _fitting(run), log=self._log, evaluate=look, folder=self.folder.out)
         finally:
             if self.writer is not None:
                 self.writer.close()

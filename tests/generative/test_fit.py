@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from generative import Dataset, Diverged, InvalidData, InvalidSettings, checkpoint, fit, load, make_model
+from generative import Dataset, Diverged, InvalidData, InvalidSettings, checkpoint, fit, load, make_model, save
 from generative.errors import CheckpointError
 from generative.model import Model
 from tests.generative.small import data_for, generator, settings, small, weights
@@ -260,3 +260,12 @@ def test_a_process_killed_without_warning_goes_on_bit_for_bit(digits: Dataset, t
     fit(resumed, digits, settings(200), folder=tmp_path)
     fit(whole, digits, settings(200))
     assert all(torch.equal(a, b) for a, b in zip(weights(resumed), weights(whole), strict=True))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_model_cannot_be_loaded_to_a_device_that_is_not_there(digits: Dataset, tmp_path: Path) -> None:
+    save(small("vae", digits), tmp_path)
+    with pytest.raises(InvalidSettings, match="torch finds no CUDA device here"):
+        load(tmp_path, device="cuda")
+    with pytest.raises(InvalidSettings, match="got 'graphics'"):
+        load(tmp_path, device="graphics")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import agents.generate.assess
@@ -329,3 +330,26 @@ def test_labels_are_hidden_as_asked() -> None:
 def test_options_may_stand_before_the_model(tmp_path: Path) -> None:
     assert main(["generate", "train", "--out", str(tmp_path), "vae", *QUICK, *TINY, "--steps", "2"]) == 0
     assert main(["generate", "train", "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", "train", "vae", *QUICK, *TINY, "--device", "cuda", "--out", str(tmp_path / "new")]) == 2
+    assert "torch finds no CUDA device here. Use cpu." in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_several_processes_train_one_model_of_which_the_first_writes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "agents"]
+    command += ["generate", "train", "vae", *QUICK, *TINY, "--out", str(tmp_path / "vae"), "--json"]
+    told = []
+    for _ in range(2):  # the second time there is nothing to train
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert ran.returncode == 0, ran.stderr[-2000:]
+        told += [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    assert len(told) == 2
+    assert told[0] == told[1]
+    assert told[0]["steps"] == 40
