@@ -81,20 +81,26 @@ def name(sortings: Sequence[Clustering], data: Dataset) -> FewLabels:
     """Returns the sortings as a classifier, their outputs named by the few training data that show a label.
 
     Raises:
-        InvalidData: no training datum shows its label, or all do.
+        InvalidData: no training datum shows its label, or all do, or there are more classes than outputs.
     """
-    x, label = _shown(data)
+    x, label = _shown(data, min((sorting.settings.classes for sorting in sortings), default=0))
     members = tuple(deepcopy(sorting).eval() for sorting in sortings)
     for member in members:
         member.name_clusters(x.to(member.device), label)
     return FewLabels(members=members)
 
 
-def _shown(data: Dataset) -> tuple[Float[Tensor, "m *shape"], Int[Tensor, " m"]]:
+def _shown(data: Dataset, outputs: int) -> tuple[Float[Tensor, "m *shape"], Int[Tensor, " m"]]:
     """Returns the training data that show their label, and the labels."""
     if data.labelled is None or data.train.label is None:
         raise InvalidData(f"{data.name} hides no labels: use `with_labels`.")
-    return data.values(data.train.x[data.labelled], torch.Generator()), data.train.label[data.labelled]
+    label = data.train.label[data.labelled]
+    if (classes := int(label.max()) + 1) > outputs:
+        raise InvalidData(
+            f"{data.name} has {classes} classes, and the sortings have {outputs} outputs. Sort with "
+            f"`classes={classes}` in `ClusteringSettings`."
+        )
+    return data.values(data.train.x[data.labelled], torch.Generator()), label
 
 
 def learn_few_labels(
@@ -112,8 +118,8 @@ def learn_few_labels(
     labels of the same data may share a `folder`.
 
     Raises:
-        InvalidData: no training datum shows its label, or all do.
+        InvalidData: no training datum shows its label, or all do, or there are more classes than `settings.classes`.
         InvalidSettings: there are no `members`.
     """
-    _shown(data)  # or all the sorting would be for nothing
+    _shown(data, (settings or ClusteringSettings()).classes)  # or all the sorting would be for nothing
     return name(sort(data, fitting, settings, members=members, log=log, folder=folder), data)

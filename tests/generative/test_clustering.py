@@ -106,6 +106,14 @@ def test_data_without_hidden_labels_are_refused(digits: Dataset) -> None:
         learn_few_labels(digits.with_labels(2, 0), settings(10), SMALL, members=0)
 
 
+def test_more_classes_than_outputs_are_refused_before_anything_is_sorted(digits: Dataset) -> None:
+    data, few = digits.with_labels(2, 0), replace(SMALL, classes=4)
+    with pytest.raises(InvalidData, match="10 classes, and the sortings have 4 outputs"):
+        learn_few_labels(data, settings(10), few, log=lambda *_: pytest.fail("sorted"))
+    with pytest.raises(InvalidData, match="10 classes, and the sortings have 4 outputs"):
+        name([Clustering(digits.shape, few)], data)
+
+
 def test_members_outvote_the_one_that_is_wrong(digits: Dataset) -> None:
     x = torch.rand(40, *digits.shape, generator=generator())
     right, wrong = torch.eye(10)[torch.arange(40) % 10], torch.eye(10)[(torch.arange(40) + 1) % 10]
