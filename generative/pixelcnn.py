@@ -30,7 +30,8 @@ class PixelCNNSettings:
     filters: int = 64
     """Channels of each of the two stacks; 160 in PixelCNN++."""
     blocks: int = 7
-    """Gated residual blocks in each stack. A pixel sees its own row and `2 * (blocks + 1) * (kernel // 2)` above."""
+    """Gated residual blocks in each stack. A pixel sees `1 + (2 * blocks + 1) * (kernel // 2)` pixels to its left, and
+    `1 + 2 * (blocks + 1) * (kernel // 2)` rows above."""
     kernel: int = 5
     """Odd width of a convolution, before its lower or lower right part is cut off."""
     dropout: float = 0.5

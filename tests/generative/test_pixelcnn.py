@@ -106,3 +106,14 @@ def test_the_start_is_at_the_mean_of_the_images() -> None:
 def test_vectors_are_refused() -> None:
     with pytest.raises(InvalidSettings, match="models images"):
         make_model("pixelcnn", (5,))
+
+
+@pytest.mark.parametrize(("blocks", "kernel", "left", "above"), [(2, 3, 6, 7), (3, 3, 8, 9), (2, 5, 11, 13)])
+def test_a_pixel_sees_as_far_as_the_settings_say(blocks: int, kernel: int, left: int, above: int) -> None:
+    assert left == 1 + (2 * blocks + 1) * (kernel // 2)
+    assert above == 1 + 2 * (blocks + 1) * (kernel // 2)
+    model = make_model("pixelcnn", (1, 20, 30), filters=4, blocks=blocks, kernel=kernel, dropout=0.0).double()
+    x = torch.rand(1, 1, 20, 30, generator=generator(), dtype=torch.float64).requires_grad_()
+    felt = torch.autograd.grad(model.conditionals(x)[0, 0, 17, 15], x)[0][0, 0] != 0  # type: ignore[operator]
+    assert 15 - int(felt[17].nonzero().min()) == left
+    assert 17 - int(felt.any(1).nonzero().min()) == above
