@@ -1,7 +1,7 @@
 """Densities by name: generative models of pictures that pseudo-counts are read from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 import generative
-from agents.features import Pictures, as_ours, named_settings
-from generative.data import Minibatches, dataset
+from agents.features import Pictures, as_ours, check_trained, is_folder, named_settings
+from generative.data import Dataset, Minibatches, Split, dataset
 from generative.model import Density
 from generative.models import model_class
 from generative.randomness import child
@@ -23,10 +23,16 @@ from vime.spaces import CHUNK
 from vime.transitions import Observation
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "made": {"hidden": [64], "likelihood": "bernoulli"},
-    "pixelcnn": {"filters": 16, "blocks": 3, "dropout": 0.0},
-}
-"""Settings that differ from the models' own: a run trains them all the time."""
+    "made": {"hidden": [64], "likelihood": "discretised", "levels": 8, "components": 2},
+    "pixelcnn": {
+        "filters": 16, "blocks": 3, "dropout": 0.0, "likelihood": "discretised", "levels": 8, "components": 4,
+    },
+}  # fmt: skip
+"""Settings that differ from the models' own: a run trains them all the time, and pictures are read in 8 grey levels, as
+Ostrovski et al. 2017 read them."""
+
+BYTES = 256
+"""Values of a byte."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +40,27 @@ class DensitySettings:
     """Which model tells how likely pictures are, and how it learns."""
 
     model: str = "made"
-    """A generative model that has an exact likelihood."""
+    """A generative model that has an exact likelihood, or the folder of a trained one."""
     frames: int = 1
     """Pictures in an observation, of which the newest counts; 1 takes the observation whole."""
     minibatch: int = 128
     """Pictures in a step."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Of the model itself."""
+    """Of the model itself; a trained one keeps its own. Pictures are read in the model's number of `levels`; with
+    `likelihood` bernoulli as bright or dark."""
 
     def __post_init__(self) -> None:
         for name in ("frames", "minibatch"):
             if getattr(self, name) < 1:
                 raise InvalidSettings(f"`{name}` of a density must be at least 1; got {getattr(self, name)}.")
+        if is_folder(self.model):
+            check_trained("density", self.model, self.settings)
+            return
         if self.model not in densities():
-            raise UnknownName(f"No density is named {self.model!r}. {nearest(self.model, densities())}")
+            raise UnknownName(
+                f"No density is named {self.model!r}. {nearest(self.model, densities())} A folder of a trained model "
+                "is written with a slash."
+            )
         with as_ours():
             from_plain(model_class(self.model).Settings, self.own)
 
@@ -86,7 +99,11 @@ class Likelihoods:
         device: where the model lives.
 
     Raises:
-        UnsupportedSpace: it is no space of images.
+        UnsupportedSpace: it is no space of images, or one without bounds.
+        InvalidSettings: the trained model has no exact likelihood, or is of other images.
+        CheckpointError: the folder holds no trained model.
+
+    References: Ostrovski et al. 2017, "Count-based exploration with neural density models": pictures of 3 bits.
     """
 
     def __init__(
@@ -94,29 +111,44 @@ class Likelihoods:
     ) -> None:
         self.pictures, self.settings, self.seed = Pictures(space, settings.frames, "density"), settings, seed
         with as_ours():
-            model = generative.make_model(settings.model, self.pictures.shape, seed=seed, **settings.own)
+            if is_folder(settings.model):
+                model = generative.load(settings.model)
+            else:
+                model = generative.make_model(settings.model, self.pictures.shape, seed=seed, **settings.own)
+        if not isinstance(model, Density):
+            raise InvalidSettings(f"A {model.name} has no exact likelihood. Choose one of: {', '.join(densities())}.")
+        self.pictures.check_for(model)
+        with as_ours():
             fitted = FitSettings(batch_size=settings.minibatch, seed=seed, device=device, average=None)
             self.training = Training(model, fitted)
-        if not isinstance(model, Density):
-            raise InvalidSettings(f"{model.name} has no exact likelihood.")
         self.model, self.density = model.eval(), model
         self.fits = 0
 
     def _newest(self, obs: Observation) -> Tensor:
         return self.pictures.read(obs).unflatten(0, (-1, self.pictures.frames))[:, -1].contiguous()
 
+    def _data(self, pictures: Tensor) -> Dataset:
+        """Returns pictures as the model takes them: in its number of levels, or as brighter than half or not."""
+        support = "unit" if self.model.support != "real" or pictures.dtype == torch.uint8 else "real"
+        data = dataset(pictures, support=support)
+        if self.model.support == "binary":
+            return data.binarised("threshold")
+        levels = self.model.levels
+        if levels is None:
+            return data
+        high = BYTES if pictures.dtype == torch.uint8 else 1
+        kept = (pictures.float() * (levels / high)).floor().clamp(0, levels - 1)
+        kept = kept.to(torch.uint8) if levels <= BYTES else kept / (levels - 1)
+        return replace(data, train=Split(x=kept), test=Split(x=kept[:0]), levels=levels)
+
     @torch.no_grad()
     def _log_prob(self, pictures: Tensor) -> Float[Tensor, " n"]:
-        grey = pictures.float() / 255 if pictures.dtype == torch.uint8 else pictures
-        if self.model.support == "binary":  # what is brighter than half counts as one, always in the same way
-            grey = (grey > 0.5).float()
-        return torch.cat([self.density.log_prob(part) for part in grey.split(CHUNK)]).cpu()
+        seen = self._data(pictures).examples("train", torch.Generator())
+        return torch.cat([self.density.log_prob(part) for part in seen.split(CHUNK)]).cpu()
 
     def _pass(self, pictures: Tensor) -> dict[str, float]:
         """Goes over the pictures once."""
-        support = "unit" if self.model.support != "real" or pictures.dtype == torch.uint8 else "real"
-        data = dataset(pictures, support=support)
-        data = data.binarised("threshold") if self.model.support == "binary" else data
+        data = self._data(pictures)
         data.check_for(self.model)
         order = Minibatches(data, self.settings.minibatch, child(self.seed, f"fit {self.fits}"), self.model.device)
         self.model.train()

@@ -1,6 +1,5 @@
 """Encoders by name: what `encoder=` of a bonus may say, and the bonus that runs on such features."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -12,7 +11,7 @@ from gymnasium import spaces
 
 import generative
 from agents.densities import Likelihoods, density_settings
-from agents.features import Coded, Controlled, Features, Pictures, as_ours, named_settings
+from agents.features import Coded, Controlled, Features, Pictures, as_ours, check_trained, is_folder, named_settings
 from agents.names import ENCODERS
 from agents.on_features import OnFeatures
 from generative.models import model_class
@@ -49,7 +48,8 @@ class EncoderSettings:
     before: int = 0
     """Steps of random play that it learns from before the run; in `vime train` and `vime compare` alone."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Of the model itself: `latent`, `hidden`, ...; of inverse features `width`, `hidden`, `learning_rate`."""
+    """Of the model itself: `latent`, `hidden`, ...; of inverse features `width`, `hidden`, `learning_rate`. A trained
+    model keeps its own."""
 
     def __post_init__(self) -> None:
         for name, least in (("frames", 1), ("steps", 1), ("minibatch", 1), ("until", 0), ("before", 0)):
@@ -60,17 +60,13 @@ class EncoderSettings:
         if self.model == "random" and (self.settings or self.before):
             raise InvalidSettings("The encoder 'random' is what a bonus has by itself: it has no settings and no play.")
         if is_folder(self.model):
+            check_trained("encoder", self.model, self.settings)
             return
         if self.model != "random" and not (self.until or self.before):
             raise InvalidSettings(
                 "An encoder with `until` 0 and without play `before` would never learn: give one of both."
             )
         _check_model(self)
-
-
-def is_folder(model: str) -> bool:
-    """Returns whether the name of an encoder is a path."""
-    return "/" in model or os.sep in model
 
 
 def _check_model(settings: EncoderSettings) -> None:

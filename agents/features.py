@@ -1,5 +1,6 @@
 """What a model learns to see in observations, for bonuses to run on: codes of generative models, inverse features."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
@@ -21,6 +22,9 @@ from vime.spaces import CHUNK, is_image
 from vime.transitions import Observation, Transitions, map_observation
 
 S = TypeVar("S")
+
+UNBOUNDED = 1e6
+"""Bounds of a space from which on they say nothing about its values."""
 
 
 class Features(Protocol):
@@ -67,6 +71,8 @@ def as_ours() -> Iterator[None]:
 class Pictures:
     """Observations of an image space as what generative models read: `(n, channels, height, width)`, 0 to 1.
 
+    The bounds of the space become 0 and 1, whatever they are.
+
     Args:
         space: of the observations.
         frames: pictures in an observation, of as many channels each, that are read one by one.
@@ -91,9 +97,33 @@ class Pictures:
         self.frames, self.flat = frames, shape
         self.shape = (channels // frames, height, width)
         """Of one picture."""
-        largest = float(np.abs(space.high).max())
-        self.largest = largest if 1 < largest < 1e6 else 1.0
-        self.bytes = space.dtype == np.uint8 and largest == 255
+        self.low, high = float(space.low.min()), float(space.high.max())
+        self.bounded = max(-self.low, high) < UNBOUNDED
+        """Whether they are known to lie between 0 and 1; without bounds they are left as they are."""
+        if not self.bounded:
+            self.low, high = 0.0, 1.0
+        self.span = high - self.low or 1.0
+        self.bytes = space.dtype == np.uint8 and (self.low, high) == (0, 255)
+
+    def check_for(self, model: Model) -> None:
+        """Checks that `model` reads these pictures.
+
+        Raises:
+            InvalidSettings: it was built for images of another shape.
+            UnsupportedSpace: it reads values between 0 and 1, and the space has no bounds.
+        """
+        if model.shape != self.shape:
+            frames, rest = divmod(self.shape[0] * self.frames, model.shape[0])
+            alike = model.shape[1:] == self.shape[1:] and not rest
+            raise InvalidSettings(
+                f"This {model.name} was built for images of shape {model.shape}; the task shows {self.shape}, as "
+                f"channels, height and width. {f'Give `frames={frames}`' if alike else 'Train it on frames of this task'}."
+            )
+        if model.support != "real" and not self.bounded:
+            raise UnsupportedSpace(
+                f"This {model.name} reads values between 0 and 1, and the observations have no bounds to be scaled by. "
+                "Give their Box a finite `low` and `high`, or choose a model of any numbers (`likelihood=gaussian`)."
+            )
 
     def read(self, obs: Observation) -> Tensor:
         """Returns the pictures of `n` observations, bytes of 256 levels as they are: `(n * frames, *shape)`.
@@ -106,7 +136,7 @@ class Pictures:
             raise InvalidData(f"The encoder was made for observations of shape (n, {self.flat}); got {came}.")
         images = obs.movedim(-1, -3) if self.last else obs
         images = images.reshape(-1, *self.shape)
-        return images if self.bytes else images.float() / self.largest
+        return images if self.bytes else (images.float() - self.low) / self.span
 
 
 class Coded:
@@ -137,11 +167,7 @@ class Coded:
         device: str = "cpu",
     ) -> None:
         self.pictures = Pictures(space, frames)
-        if model.shape != self.pictures.shape:
-            raise InvalidSettings(
-                f"This {model.name} was built for images of shape {model.shape}; the task shows {self.pictures.shape}, "
-                "as channels, height and width. Train it on frames of this task."
-            )
+        self.pictures.check_for(model)
         self.steps = steps
         with as_ours():
             settings = FitSettings(batch_size=minibatch, seed=seed, device=device, average=None)
@@ -242,6 +268,20 @@ class Controlled:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a saved state, bit for bit."""
         self.model.load_state_dict(state)
+
+
+def is_folder(model: str) -> bool:
+    """Returns whether the name of an encoder or a density is a path."""
+    return "/" in model or os.sep in model
+
+
+def check_trained(what: str, model: str, settings: Mapping[str, Any]) -> None:
+    """Raises InvalidSettings where a trained model, named by its folder, is given settings of a new one."""
+    if settings:
+        raise InvalidSettings(
+            f"The {what} in {model} keeps the settings that it was trained with: leave `settings` out; got "
+            f"{', '.join(map(repr, settings))}."
+        )
 
 
 def named_settings(what: str, cls: type[S], value: Any) -> S:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+import generative
 import vime
 from agents.config import RunConfig
 from agents.densities import DensitySettings, Likelihoods, densities, density_settings
@@ -34,7 +35,7 @@ def pictures(columns: list[int]) -> torch.Tensor:
 
 
 def density(model: str = "made", seed: int = 0, **changes: Any) -> Likelihoods:
-    settings = {"model": model, "frames": 2, "minibatch": 8, "settings": SMALL[model], **changes}
+    settings = {"model": model, "frames": 2, "minibatch": 8, "settings": SMALL.get(model, {}), **changes}
     return Likelihoods(SPACE, density_settings(settings), seed=seed)
 
 
@@ -71,6 +72,50 @@ def test_the_newest_frame_alone_counts() -> None:
     assert torch.equal(found.gains(seen), found.gains(other))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+@pytest.mark.parametrize("model", SMALL)
+def test_dim_pictures_are_told_apart(model: str, kind: type) -> None:
+    high = 255 if kind is np.uint8 else 1
+    space = spaces.Box(0, high, (1, 10, 10), kind)
+    found = Likelihoods(space, density_settings({"model": model, "minibatch": 8, "settings": SMALL[model]}))
+    dim = pictures([1, 2, 3, 4] * 7 + [8, 8, 8, 8])[:, 1:] / 255 * 0.4 * high
+    dim = dim.to(torch.uint8) if kind is np.uint8 else dim
+    for _ in range(15):
+        found.learn(dim[:28])
+    gains = found.gains(dim)
+    assert gains[28:].mean() > 2 * gains[:28].mean().clamp_min(0.01)
+
+
+def test_pictures_are_read_in_the_levels_of_the_model() -> None:
+    found = density()
+    assert found.model.levels == 8
+    ramp = torch.arange(256).to(torch.uint8).view(-1, 1, 1, 1)
+    for seen, levels in ((ramp, 8), (ramp / 255, 8)):
+        data = found._data(seen)
+        assert data.levels == levels
+        assert torch.equal(data.train.x.flatten(), torch.arange(256).to(torch.uint8) // 32)
+    whole = density(settings=SMALL["made"] | {"levels": 256})._data(ramp)
+    assert torch.equal(whole.train.x, ramp)
+    cut = density(settings=SMALL["made"] | {"likelihood": "bernoulli"})._data(ramp)
+    assert torch.equal(cut.train.x.flatten(), (torch.arange(256) > 127).to(torch.uint8))
+
+
+def test_a_trained_density_is_taken_from_its_folder_and_goes_on(tmp_path: Path) -> None:
+    new = density()
+    new.learn(pictures([1, 2, 3, 4] * 8))
+    generative.save(new.model, tmp_path / "made")
+    found = density(f"{tmp_path}/made", settings={})
+    seen = pictures([1, 5])
+    assert torch.equal(found._log_prob(found._newest(seen)), new._log_prob(new._newest(seen)))
+    found.learn(seen)
+    wide = spaces.Box(0, 255, (4, 10, 10), np.uint8)
+    with pytest.raises(vime.InvalidSettings, match=r"built for images of shape \(1, 10, 10\).*Give `frames=4`"):
+        Likelihoods(wide, density_settings(f"{tmp_path}/made"))
+    generative.save(generative.make_model("vae", (1, 10, 10), hidden=[4], latent=2), tmp_path / "vae")
+    with pytest.raises(vime.InvalidSettings, match="A vae has no exact likelihood"):
+        density(f"{tmp_path}/vae", settings={})
+
+
 def test_a_run_continues_bit_for_bit(tmp_path: Path) -> None:
     config = RunConfig(
         task="vime/PixelMaze-v0",
@@ -99,6 +144,11 @@ def test_a_run_continues_bit_for_bit(tmp_path: Path) -> None:
         (7, vime.InvalidSettings, "must be a name"),
         ({"minibatch": 0}, vime.InvalidSettings, "`minibatch` of a density"),
         ({"settings": {"hiden": [3]}}, vime.InvalidSettings, "Did you mean 'hidden'"),
+        (
+            {"model": "runs/made", "settings": {"hidden": [3]}},
+            vime.InvalidSettings,
+            "leave `settings` out; got 'hidden'",
+        ),
     ],
     ids=str,
 )

@@ -125,6 +125,29 @@ def test_images_of_any_layout_become_channels_rows_columns_between_nothing_and_o
         torch.testing.assert_close(read.double() / float(read.max()), kept.double() / float(kept.max()))
 
 
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (-3, 0.5), (0.25, 0.5)])
+@pytest.mark.parametrize("model", ["vae", "helmholtz"])
+def test_the_bounds_of_a_space_become_nothing_and_one(model: str, low: float, high: float) -> None:
+    space = spaces.Box(low, high, (2, 12, 12), np.float32)
+    features = make_features(encoder_settings(encoder(model, frames=2)), space, ACTION)
+    assert isinstance(features, Coded)
+    obs = torch.rand(16, 2, 12, 12, generator=torch.Generator().manual_seed(0)) * (high - low) + low
+    torch.testing.assert_close(features.pictures.read(obs), ((obs - low) / (high - low)).view(-1, 1, 12, 12))
+    assert np.isfinite(features.fit(obs, 3)["encoder_loss"])
+
+
+def test_a_model_of_0_to_1_refuses_a_space_without_bounds_and_one_of_any_numbers_does_not() -> None:
+    space = spaces.Box(-np.inf, np.inf, (2, 12, 12), np.float32)
+    with pytest.raises(
+        vime.UnsupportedSpace, match="helmholtz reads values between 0 and 1, and the observations have no"
+    ):
+        make_features(encoder_settings(encoder("helmholtz")), space, ACTION)
+    features = make_features(encoder_settings(encoder("vae")), space, ACTION)
+    assert isinstance(features, Coded)
+    obs = torch.full((4, 2, 12, 12), -7.0)
+    assert torch.equal(features.pictures.read(obs), obs)
+
+
 def test_features_leap_when_transitions_double_and_then_stay() -> None:
     bonus = make_bonus("vime", GRAY, ACTION, encoder=encoder(until=100), **tiny("vime"))
     assert isinstance(bonus, OnFeatures)
@@ -202,7 +225,9 @@ def test_a_saved_model_is_taken_from_its_folder(tmp_path: Path) -> None:
     features = make_features(encoder_settings({"model": f"{tmp_path}/model", "frames": 2}), GRAY, ACTION)
     obs = batch().obs.flatten(0, 1)  # type: ignore[union-attr]
     torch.testing.assert_close(features.encode(obs)[:, :3], model.eval().encode(obs[:, :1].float() / 255))
-    with pytest.raises(vime.InvalidSettings, match=r"built for images of shape \(1, 12, 12\); the task shows \(2, 12"):
+    with pytest.raises(
+        vime.InvalidSettings, match=r"shape \(1, 12, 12\); the task shows \(2, 12, 12\).*Give `frames=2`"
+    ):
         make_features(encoder_settings(f"{tmp_path}/model"), GRAY, ACTION)
     with pytest.raises(vime.CheckpointError, match="There is no file"):
         make_features(encoder_settings(f"{tmp_path}/nothing"), GRAY, ACTION)
@@ -279,6 +304,7 @@ def test_every_model_with_a_code_can_be_named() -> None:
         ({"settings": {"latents": 3}}, vime.InvalidSettings, "Did you mean 'latent'"),
         ({"model": "inverse", "settings": {"widht": 3}}, vime.InvalidSettings, "Did you mean 'width'"),
         ({"model": "inverse", "frames": 2}, vime.InvalidSettings, "takes observations whole"),
+        ({"model": "runs/vae", "settings": {"latnt": 3}}, vime.InvalidSettings, "leave `settings` out; got 'latnt'"),
         ({"until": 0}, vime.InvalidSettings, "would never learn"),
         ({"model": "random", "before": 9}, vime.InvalidSettings, "no settings and no play"),
     ],
