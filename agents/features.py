@@ -115,9 +115,10 @@ class Pictures:
         if model.shape != self.shape:
             frames, rest = divmod(self.shape[0] * self.frames, model.shape[0])
             alike = model.shape[1:] == self.shape[1:] and not rest
+            cure = f"Give `frames={frames}`" if alike else "Train it on frames of this task"
             raise InvalidSettings(
                 f"This {model.name} was built for images of shape {model.shape}; the task shows {self.shape}, as "
-                f"channels, height and width. {f'Give `frames={frames}`' if alike else 'Train it on frames of this task'}."
+                f"channels, height and width. {cure}."
             )
         if model.support != "real" and not self.bounded:
             raise UnsupportedSpace(

@@ -14,6 +14,7 @@ from generative.classifier import Classifier
 from generative.data import Split
 from generative.judge import error_rate, judge, train_classifier
 from generative.metrics import (
+    ENTRIES,
     active_units,
     clustering_error,
     frechet_distance,
@@ -133,6 +134,24 @@ def test_an_exact_likelihood_is_the_entropy() -> None:
     assert found.nats == pytest.approx(-3 * entropy, rel=1e-5)
     assert found.bits_per_dim == pytest.approx(entropy / math.log(2), rel=1e-5)
     assert (found.samples, found.examples, found.binarisation) == (None, 600, None)
+
+
+def test_large_data_are_looked_at_in_small_chunks() -> None:
+    class Counting(Model):
+        name, Settings = "counting", dict  # type: ignore[assignment]
+        device = torch.device("cpu")  # type: ignore[assignment]
+
+        def log_prob(self, x: Tensor) -> Tensor:
+            seen.append(len(x))
+            return x.flatten(1).sum(1)
+
+    x = (torch.rand(300, 3, 32, 32, generator=generator()) * 255).to(torch.uint8)
+    data = Dataset(name="large", train=Split(x=x), test=Split(x=x), levels=256)
+    seen: list[int] = []
+    found = likelihood(Counting((3, 32, 32), {}), data)
+    assert sum(seen) == 300
+    assert max(seen) * 3 * 32 * 32 <= ENTRIES
+    assert found.nats == pytest.approx(float((x.double() / 255).sum()) / 300)
 
 
 def test_a_sampled_likelihood_is_the_same_in_chunks() -> None:
