@@ -214,6 +214,21 @@ def test_the_classifier_judges_data_above_noise(classifier: Classifier, digits: 
     assert judge(copies, digits, classifier, samples=1000) == real
 
 
+def test_another_classifier_judges_as_two_functions(classifier: Classifier, digits: Dataset) -> None:
+    model = small("gan", digits)
+    pair = (lambda x: classifier.encode(x), lambda x: classifier.probabilities(x))
+    assert judge(model, digits, pair, samples=100) == judge(model, digits, classifier, samples=100)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    softmax = torch.nn.Sequential(net, torch.nn.Softmax(1))
+    assert 1 <= judge(model, digits, (net, softmax), samples=100).score <= 3
+    with pytest.raises(InvalidData, match=r"these two as functions, \(features, probabilities\); got list"):
+        judge(model, digits, [net])
+    with pytest.raises(InvalidData, match="Take the softmax of logits"):
+        judge(model, digits, (net, net), samples=100)
+    with pytest.raises(InvalidData, match="Flatten its features"):
+        judge(model, digits, (lambda x: x, softmax), samples=100)
+
+
 def test_errors_without_labels_are_not_counted(classifier: Classifier, digits: Dataset) -> None:
     with pytest.raises(InvalidData, match="no labels to count errors by"):
         error_rate(classifier, replace(digits, test=Split(x=digits.test.x)))
