@@ -6,7 +6,7 @@ GenerativeError
 ├── InvalidData      examples of the wrong shape or range, or not finite
 ├── MissingData      files of a data set that are absent or corrupt
 ├── CheckpointError  a saved state that is truncated, foreign or of another model
-└── Diverged         a training whose numbers are no longer finite
+└── Diverged         a training whose numbers are no longer finite, or leapt
 """
 
 import difflib
@@ -41,7 +41,7 @@ class CheckpointError(GenerativeError):
 
 
 class Diverged(GenerativeError, ArithmeticError):
-    """A training whose losses or weights are no longer finite; the last good weights are kept."""
+    """A training whose losses or weights are no longer finite, or whose loss leapt; the last good weights are kept."""
 
 
 def nearest(name: str, known: Mapping[str, object] | list[str]) -> str:

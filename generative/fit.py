@@ -21,6 +21,10 @@ FREE = (
     "initial_examples",
 )  # settings that may change between a run and its continuation
 
+LEAPS = {"loss": 1e7, "weights": 1e4}
+"""A loss, or the size of all weights, that is larger than all before, and than 1, by this factor tells that a training
+has diverged. Players that win and lose against each other, and batches that surprise, stay far below."""
+
 Log = Callable[[int, Mapping[str, float]], None]
 Evaluate = Callable[[Model], Mapping[str, float]]
 
@@ -54,7 +58,8 @@ def fit(
     Raises:
         InvalidData: the data do not fit the model.
         CheckpointError: the folder belongs to another model, other data or other settings, or is damaged.
-        Diverged: a loss or a weight is no longer finite. Model and folder hold the last good weights.
+        Diverged: a loss or a weight is no longer finite, or leapt by orders of magnitude (`LEAPS`). Model and folder
+            hold the last good weights.
         KeyboardInterrupt: as it came, after a checkpoint was written.
     """
     data.check_for(model)
@@ -81,6 +86,7 @@ class _Run:
         share = group.share(settings.batch_size)
         self.minibatches = Minibatches(data, share, settings.seed, model.device, rank=group.rank, of=group.size)
         self.metrics: dict[str, float] = {}
+        self.largest: dict[str, float] = {}  # size that each player's loss, and all weights, have had
         self.good: tuple[dict[str, Tensor], int] = ({}, 0)  # state and position at the last report, when all was finite
 
     def run(self) -> dict[str, float]:
@@ -89,10 +95,13 @@ class _Run:
             first = min(self.settings.initial_examples, len(self.data.train))
             seen = Minibatches(self.data, first, self.settings.seed, self.model.device) if first else None
             self.training.start(seen)
+            self._remember(self._sizes(self.training.glimpse()[0]))
         self._keep()
         try:
             while self.training.step < self.settings.steps:
                 self.training.round(self.minibatches)
+                if self.training.step == 1:
+                    self._remember(_losses(self.training.glimpse()[0]))
                 self._after_round()
         except KeyboardInterrupt:  # it may have come in the middle of a step: go back to a whole one
             self._go_back()
@@ -111,7 +120,12 @@ class _Run:
             return
         terms, finite = self.training.report()
         if not finite:
-            self._stop(terms)
+            self._stop(terms, "or a weight is no longer finite")
+        sizes = self._sizes(terms)
+        for name, size in sizes.items():
+            if size > LEAPS[name.rpartition("/")[2]] * max(1.0, self.largest.get(name, size)):
+                self._stop(terms, f"the {name} leapt to {size:.4g} from {self.largest[name]:.4g} at most")
+        self._remember(sizes)
         if saves and self.evaluate is not None and self.group.first:
             terms = terms | self._evaluated(self.evaluate)
         self.metrics |= terms
@@ -130,14 +144,21 @@ class _Run:
             self.training.use_average()
             self.model.train()
 
-    def _stop(self, terms: Mapping[str, float]) -> None:
+    def _sizes(self, terms: Mapping[str, float]) -> dict[str, float]:
+        return {**_losses(terms), "weights": self.training.size}
+
+    def _remember(self, sizes: Mapping[str, float]) -> None:
+        for name, size in sizes.items():
+            self.largest[name] = max(size, self.largest.get(name, 0.0))
+
+    def _stop(self, terms: Mapping[str, float], why: str) -> None:
         found = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
         reached = self.training.step
         self._go_back()
         self._save()
         holder = "The model holds" if self.folder is None else f"The model and {self.folder} hold"
         raise Diverged(
-            f"{self.model.name} diverged by step {reached} ({found}; or a weight is no longer finite). {holder} the "
+            f"{self.model.name} diverged by step {reached} ({found}; {why}). {holder} the "
             f"last good weights, of step {self.training.step}. Lower the learning rate, or clip the gradients."
         )
 
@@ -156,6 +177,7 @@ class _Run:
             "fit": to_plain(self.settings),
             "position": self.minibatches.position,
             "metrics": self.metrics,
+            "largest": self.largest,
         }
 
     def _save(self) -> None:
@@ -186,4 +208,10 @@ class _Run:
         self.training.load_state_dict(tensors)
         self.minibatches.position = int(facts["position"])
         self.metrics = dict(facts["metrics"])
+        self.largest = dict(facts.get("largest", {}))
         return True
+
+
+def _losses(terms: Mapping[str, float]) -> dict[str, float]:
+    """Returns the size of every player's loss."""
+    return {name: abs(value) for name, value in terms.items() if name.rpartition("/")[2] == "loss"}

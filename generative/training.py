@@ -71,6 +71,7 @@ class Training:
         self.players = [_Moves(model, i, self.group) for i in range(len(model.players))]
         self.average = None if settings.average is None else Average(averaged(model), settings.average)
         self.step, self.counted = 0, 0
+        self.size = 0.0  # of all weights together, at the last look
         self.clock = torch.zeros((), device=device)
         self.sums: dict[str, Tensor] = {}
         self._losses: Callable[..., dict[str, Tensor]] = model.losses
@@ -120,13 +121,19 @@ class Training:
     def report(self) -> tuple[dict[str, float], bool]:
         """Returns the mean terms since the last report, and whether they and all weights are finite; counts anew."""
         self.group.spread(self.model.buffers())
+        terms, finite = self.glimpse()
+        self.sums, self.counted = {}, 0
+        return terms, finite
+
+    @torch.no_grad()
+    def glimpse(self) -> tuple[dict[str, float], bool]:
+        """Returns the mean terms since the last report, and whether they and all weights are finite."""
         norm = nn.utils.get_total_norm(self.model.parameters())
         found = torch.stack([*self.sums.values(), norm])
         self.group.add([found])
-        *sums, size = (found / self.group.size).tolist()
+        *sums, self.size = (found / self.group.size).tolist()
         terms = {name: total / self.counted for name, total in zip(self.sums, sums, strict=True)}
-        self.sums, self.counted = {}, 0
-        return terms, all(abs(value) < float("inf") for value in (*terms.values(), size))
+        return terms, all(abs(value) < float("inf") for value in (*terms.values(), self.size))
 
     def use_average(self) -> None:
         """Exchanges the model's weights and their mean; a second call undoes the first."""

@@ -12,7 +12,7 @@ import torch
 
 from generative import Dataset, Diverged, InvalidData, InvalidSettings, checkpoint, fit, load, make_model, save
 from generative.errors import CheckpointError
-from generative.model import Model
+from generative.model import Batch, Model, Player
 from tests.generative.small import data_for, generator, settings, small, weights
 
 
@@ -77,6 +77,43 @@ def test_a_high_learning_rate_diverges_clearly(digits: Dataset) -> None:
     with pytest.raises(Diverged, match="vae diverged"):
         fit(model, data, settings(200))
     assert all(torch.isfinite(weight).all() for weight in weights(model))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "rate", "every", "said"),
+    [([8, 8], 1e3, 10, "the loss leapt to"), ([8], 1e6, 1, "the weights leapt to")],
+    ids=["loss", "weights"],
+)
+def test_the_last_good_weights_are_those_before_a_leap(
+    hidden: list[int], rate: float, every: int, said: str, digits: Dataset, tmp_path: Path
+) -> None:
+    data = digits.binarised("threshold")
+    model = make_model("made", digits.shape, hidden=hidden, optimiser={"rule": "sgd", "rate": rate})
+    with pytest.raises(Diverged, match=said):
+        fit(model, data, settings(200, average=None, report_every=every), folder=tmp_path)
+    x = data.examples("test", torch.Generator())
+    for kept in (model, load(tmp_path)):
+        assert float(kept.log_prob(x).mean()) > -100  # type: ignore[operator]
+
+
+def test_a_loss_that_falls_far_and_rises_again_is_no_leap(digits: Dataset) -> None:
+    class Wave(Model):
+        name, Settings = "wave", dict  # type: ignore[assignment]
+
+        def __init__(self) -> None:
+            super().__init__(digits.shape, {})
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        @property
+        def players(self) -> tuple[Player, ...]:
+            return (Player(),)
+
+        def losses(self, batch: Batch, player: str, generator: torch.Generator) -> dict[str, torch.Tensor]:
+            height = 1e6 * torch.cos(batch.step / 20).relu() ** 8
+            return {"loss": height + 0 * self.weight, "other": height**4}
+
+    found = fit(Wave(), digits, settings(300))
+    assert abs(found["loss"]) <= 1e6
 
 
 def test_an_interruption_is_kept_and_goes_on_bit_for_bit(digits: Dataset, tmp_path: Path) -> None:
