@@ -1,7 +1,7 @@
 """Train any model: on a CPU or a GPU, resumed exactly, and stopped with the last good weights where it diverges."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -197,14 +197,17 @@ class _Run:
             return False
         facts, tensors = checkpoint.read(path)
         ours = self._facts()
-        for key in ("model", "data", "fit"):
-            theirs = {name: value for name, value in dict(facts.get(key, {})).items() if name not in FREE}
-            for name, value in ours[key].items():
-                if name not in FREE and theirs.get(name) != value:
-                    raise CheckpointError(
-                        f"{path} belongs to another training: {key} {name} is {theirs.get(name)!r} there and {value!r} "
-                        "here. Choose another folder, or the settings it was begun with."
-                    )
+        other = [
+            f"{name} is {theirs!r} there and {own!r} here"
+            for key in ("model", "data", "fit")
+            for name, theirs, own in _differences(facts.get(key), ours[key], key)
+        ]
+        if other:
+            raise CheckpointError(
+                f"{path} belongs to another training: {'; '.join(other)}. Choose another folder, or the settings it "
+                "was begun with. A new training in another folder takes its weights over by "
+                f"`checkpoint.load_weights`, on the command line by `--begin {path.parent}`."
+            )
         self.training.load_state_dict(tensors)
         self.minibatches.position = int(facts["position"])
         self.metrics = dict(facts["metrics"])
@@ -215,3 +218,14 @@ class _Run:
 def _losses(terms: Mapping[str, float]) -> dict[str, float]:
     """Returns the size of every player's loss."""
     return {name: abs(value) for name, value in terms.items() if name.rpartition("/")[2] == "loss"}
+
+
+def _differences(theirs: Any, ours: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yields the dotted name of every entry of ours that differs, theirs, and ours; what may change is left out."""
+    if isinstance(ours, Mapping):
+        there = theirs if isinstance(theirs, Mapping) else {}
+        for key in ours:
+            if name != "fit" or key not in FREE:
+                yield from _differences(there.get(key), ours[key], f"{name}.{key}")
+    elif theirs != ours:
+        yield name, theirs, ours

@@ -193,6 +193,16 @@ def test_a_folder_of_another_training_is_refused(change: str, digits: Dataset, t
         )
 
 
+def test_a_folder_of_another_rate_names_the_rate_alone_and_the_way_on(digits: Dataset, tmp_path: Path) -> None:
+    data = data_for("vae", digits)
+    model = {"latent": 4, "hidden": [8]}
+    fit(make_model("vae", digits.shape, **model, optimiser={"rate": 1e-3}), data, settings(5), folder=tmp_path)
+    other = make_model("vae", digits.shape, **model, optimiser={"rate": 1e-4})
+    with pytest.raises(CheckpointError, match=r"checkpoint\.load_weights") as told:
+        fit(other, data, settings(10), folder=tmp_path)
+    assert ": model.settings.optimiser.rate is 0.001 there and 0.0001 here. Choose" in str(told.value)
+
+
 def damage(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
 
