@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from generative.errors import InvalidSettings
+from generative.errors import InvalidData, InvalidSettings
 from generative.gan_losses import GAMES, Game, discriminator_loss, generator_loss
 from generative.layers import Chain, Noise
 from generative.model import Batch, Model, Player, Support, moved_by
@@ -153,8 +153,18 @@ class GAN(Model):
         """Returns `n` generated data."""
         return self._make(n, generator)
 
+    @torch.no_grad()
     def decode(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n *shape"]:
-        """Returns the datum that the generator makes of each code."""
+        """Returns the datum that the generator makes of each code.
+
+        Raises:
+            InvalidData: the codes are of another width.
+        """
+        if z.ndim != 2 or z.shape[1] != self.settings.latent:
+            raise InvalidData(f"{self.name} decodes codes of shape (n, {self.settings.latent}); got {tuple(z.shape)}.")
+        return self._decode(z.to(self.device))
+
+    def _decode(self, z: Tensor) -> Tensor:
         made = self.output(self.generator(z))
         return (torch.sigmoid(made) if self.support == "unit" else made).unflatten(1, self.shape)
 
@@ -164,7 +174,7 @@ class GAN(Model):
         return self._judge(self.checked(x), None)[0]
 
     def _make(self, n: int, generator: torch.Generator) -> Tensor:
-        return self.decode(normal((n, self.settings.latent), generator, self.head.weight))
+        return self._decode(normal((n, self.settings.latent), generator, self.head.weight))
 
     def _judge(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Returns logits and features."""

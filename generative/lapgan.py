@@ -103,9 +103,9 @@ class LAPGAN(Model):
         colours, height, width = image_shape(self.shape)
         times = 2 ** (s.levels - 1)
         if height % times or width % times:
-            raise InvalidSettings(
-                f"An image of {height}x{width} cannot be halved {s.levels - 1} times; choose fewer `levels`."
-            )
+            odd = height % 2 or width % 2
+            cure = "cut or pad it to even sides" if odd else "choose fewer `levels`"
+            raise InvalidSettings(f"An image of {height}x{width} cannot be halved {s.levels - 1} times; {cure}.")
         self.base = GAN((colours, height // times, width // times), s.base, seed=seed)
         self.generators, self.discriminators = nn.ModuleList(), nn.ModuleList()
         with seeded(seed + 1):

@@ -60,11 +60,20 @@ class Training:
     Args:
         model: is moved to the device of the settings, and changed in place.
         settings: how to train.
+
+    Raises:
+        InvalidSettings: there is no such device, or the minibatch is too small for the model or the processes.
     """
 
     def __init__(self, model: Model, settings: FitSettings) -> None:
         self.group, own = join(settings.device)
         device = torch.device(own)
+        share = self.group.share(settings.batch_size)
+        if share < 2 and any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
+            raise InvalidSettings(
+                f"A {model.name} normalises by the minibatch, of which each process needs 2 examples at least; got "
+                f"{share}. Raise `batch_size`."
+            )
         self.model, self.settings = model.to(device).train(), settings
         stream = "training" if self.group.first else f"training {self.group.rank}"
         self.generator = torch.Generator(device).manual_seed(child(settings.seed, stream))

@@ -86,6 +86,8 @@ def test_all_levels_are_trained(digits: Dataset) -> None:
 def test_shapes_that_cannot_be_halved_are_refused() -> None:
     with pytest.raises(InvalidSettings, match="of 6x8 cannot be halved 2 times"):
         build((1, 6, 8), levels=3)
+    with pytest.raises(InvalidSettings, match="of 9x8 cannot be halved 1 times; cut or pad it to even sides"):
+        build((1, 9, 8), levels=2)
     with pytest.raises(InvalidSettings, match="takes images"):
         build((64,))
 

@@ -263,6 +263,20 @@ def test_a_gpu_gives_what_the_cpu_gives(name: str, digits: Dataset, tmp_path: Pa
         torch.testing.assert_close(on_cpu.encode(x), on_gpu.encode(x).cpu(), **close)
 
 
+@pytest.mark.parametrize("name", ["infogan", "semi-supervised-gan"])
+def test_a_minibatch_of_one_cannot_be_normalised(name: str, digits: Dataset) -> None:
+    with pytest.raises(InvalidSettings, match=f"A {name} normalises by the minibatch.*got 1. Raise `batch_size`"):
+        fit(small(name, digits), data_for(name, digits), settings(1, batch_size=1))
+    fit(small("dcgan", digits), digits, settings(1, batch_size=1))  # an image has more than one place
+
+
+def test_a_gan_decodes_codes_of_its_width_without_gradients(digits: Dataset) -> None:
+    model = small("gan", digits)
+    assert not model.decode(torch.zeros(2, 8)).requires_grad  # type: ignore[operator]
+    with pytest.raises(InvalidData, match=r"codes of shape \(n, 8\); got \(2, 5\)"):
+        model.decode(torch.zeros(2, 5))  # type: ignore[operator]
+
+
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'iwae'"):
         make_model("iwa", (1, 8, 8))
