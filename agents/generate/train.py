@@ -20,7 +20,7 @@ from agents.generate.config import ModelRun
 from agents.generate.page import show
 from agents.versions import changed, machine
 from generative import Dataset, FitSettings, Model, fit
-from generative.checkpoint import TRAINING_FILE, load_weights
+from generative.checkpoint import MODEL_FILE, TRAINING_FILE, load_weights
 from generative.parallel import Group, join
 from vime.errors import RunConflict
 
@@ -32,6 +32,19 @@ Progress = Callable[[dict[str, Any]], None]
 
 class _Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a training as Ctrl-C does: after a checkpoint."""
+
+
+class _Folder(RunFolder):
+    """The folder of a run of a model; where it belongs to another one, it says how to take over the weights."""
+
+    def _claim(self) -> None:
+        try:
+            super()._claim()
+        except RunConflict as error:
+            if not (self.out / MODEL_FILE).is_file():
+                raise
+            way = f"With `--begin {self.out}` a run in another folder begins with its weights."
+            raise RunConflict(f"{error} {way}") from None
 
 
 def train_model(run: ModelRun, out: Path | str, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -58,7 +71,7 @@ def train_model(run: ModelRun, out: Path | str, *, progress: Progress | None = N
         _help(run, Path(out), group, own)
         raise SystemExit(0)
     threads = torch.get_num_threads()
-    with RunFolder(Path(out), run) as folder:
+    with _Folder(Path(out), run) as folder:
         result = folder.result()
         group.spread([torch.tensor(result is None, device=own)])
         if result is not None:

@@ -103,7 +103,9 @@ def test_train_prints_one_line_of_figures_last_and_runs_nothing_again(
     assert main(["generate", "train", "--out", out, "--json"]) == 0  # finished: nothing runs
     assert json.loads(capsys.readouterr().out) == told
     assert main(["generate", "train", "vae", *QUICK, *TINY, "--seed", "1", "--out", out]) == 2
-    assert "`seed` is 0 there and 1 here" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "`seed` is 0 there and 1 here" in said
+    assert f"With `--begin {out}` a run in another folder begins with its weights." in " ".join(said.split())
 
 
 def test_evaluating_gives_the_same_figures_again_or_others_as_asked(
