@@ -108,10 +108,10 @@ class Model(nn.Module):
         self.shape, self.settings, self.support, self.levels = tuple(shape), settings, support, levels
         self.register_buffer(BEGUN, torch.tensor(False))
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         """Takes a model that was saved before it could tell for one that has learned."""
         state_dict.setdefault(prefix + BEGUN, torch.tensor(True))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @property
     def players(self) -> tuple[Player, ...]:
