@@ -4,7 +4,8 @@ from agents.compare.conduct import Demonstration, compare, compare_one, demo
 from agents.compare.report import report
 from agents.compare.study import Study, open_study
 from agents.compare.suite import suite_study
-from agents.compare.wording import headline, table
+from agents.compare.verdict import headline
+from agents.compare.wording import table
 
 __all__ = [
     "Demonstration", "Study", "compare", "compare_one", "demo", "headline", "open_study", "report", "suite_study",

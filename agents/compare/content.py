@@ -15,7 +15,8 @@ from agents.compare.scores import Key, grouped, labels
 from agents.compare.states import peek
 from agents.compare.statistics import REPETITIONS
 from agents.compare.study import CONTROL, Study
-from agents.compare.wording import HEADERS, cells, gaps, headline
+from agents.compare.verdict import gaps, headline
+from agents.compare.wording import HEADERS, cells
 from agents.folder import STUDY_FILE
 from agents.names import BONUSES
 

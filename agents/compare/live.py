@@ -16,7 +16,7 @@ from agents.compare.content import STATUSES, mixed
 from agents.compare.page import html, policy_of
 from agents.compare.records import RunRecord, run_folders
 from agents.compare.report import find, shown
-from agents.compare.wording import gaps
+from agents.compare.verdict import gaps
 from vime.errors import InvalidSettings, VimeError
 
 LOOPBACK = "127.0.0.1"

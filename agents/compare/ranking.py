@@ -1,10 +1,10 @@
 """Who is best over all tasks, and how surely: scores made comparable, pooled, and drawn again many times.
 
 Every figure here comes from the final returns, scaled task by task (`Scale`), and from bootstrap draws that resample
-the runs of every contender within every task.
+the runs of every contender within every task. Every task weighs the same, however many of its runs have a score.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,11 @@ def ranking(records: Sequence[RunRecord], scales: Mapping[str, Scale]) -> dict[s
     normalised interquartile mean on the bootstrap draws; `task_rank` with bounds: mean over the tasks of the rank in
     each; `improvement` with bounds: probability of improvement over the control, mean over the tasks; `difference` with
     bounds: of the normalised interquartile mean to the control on the seeds that both have; `solved_tasks`: tasks on
-    which at least half of the runs reach the mark, of `marked_tasks` that have one. A contender without a score on
-    some task that others have a score on comes last, unranked, with the names of these tasks as `missing`; its figures
-    are of the others. `profiles`: which part of the runs lies above each of `thresholds`, with bounds. `by_task`: the
-    ranks within each task, with `normalised`, the interquartile mean, and `solved`, the runs that reach the mark.
+    which at least half of the runs reach the mark, of `marked_tasks` that have one; `runs`: how many have a score, of
+    `asked`. A contender without a score on some task that others have a score on comes last, unranked, with the names
+    of these tasks as `missing`; its figures are of the others. `profiles`: which part of the runs lies above each of
+    `thresholds`, with bounds. `by_task`: the ranks within each task, with `normalised`, the interquartile mean, and
+    `solved`, the runs that reach the mark.
 
     Tasks without a reference on which all runs ended alike have no scale: they are left out over all, as `tied`. What
     comes from draws, every bound and the shares of ranks, is None where they have but one run of a task to draw from.
@@ -106,6 +107,7 @@ def _figures(
         "runs": sum(len(values) for values in mine.values()),
         "seeds": min((len(values) for values in mine.values()), default=0),
         "missing": [task for task in tasks if task not in mine],
+        "asked": sum(len(runs) for task, runs in table[label].items() if task in tasks),
     }
     row |= dict.fromkeys(f"{name}{end}" for name in INTERVALS for end in ENDS)
     names = ("rank", "rank_mean", "rank_low", "rank_high", "best_probability", "rank_distribution")
@@ -115,11 +117,8 @@ def _figures(
     if not mine:
         return row | {"solved_tasks": 0, "marked_tasks": 0}
     strata = list(mine.values())
-    pooled = np.concatenate(strata)
-    draws = np.concatenate(statistics.resample(strata, rng=rng()), axis=1)
-    sure = _sure(strata)
-    row |= _bounded("iqm", statistics.iqm(pooled), statistics.iqm_of_rows(draws), sure)
-    row |= _bounded("optimality_gap", statistics.optimality_gap(pooled), statistics.optimality_gap(draws), sure)
+    row |= _bounded("iqm", strata, statistics.iqm_of_rows)
+    row |= _bounded("optimality_gap", strata, statistics.optimality_gap)
     areas = [
         scales[task].normalised(np.array([record.area for record in runs if record.scored and record.area is not None]))
         for task, runs in table[label].items()
@@ -127,14 +126,12 @@ def _figures(
     ]
     areas = [values for values in areas if len(values)]
     if areas:
-        drawn = np.concatenate(statistics.resample(areas, rng=rng()), axis=1)
-        row |= _bounded("auc", statistics.iqm(np.concatenate(areas)), statistics.iqm_of_rows(drawn), _sure(areas))
+        row |= _bounded("auc", areas, statistics.iqm_of_rows)
     marks = {task: scale.mark for task in mine if (scale := scales[task]).mark is not None}
     reached = [mine[task] >= mark for task, mark in marks.items()]
     row |= {"solved_tasks": sum(bool(runs.mean() >= 0.5) for runs in reached), "marked_tasks": len(marks)}
     if reached:
-        drawn = np.concatenate(statistics.resample(reached, rng=rng()), axis=1)
-        row |= _bounded("solved_runs", np.concatenate(reached).mean(), drawn.mean(axis=1), _sure(reached))
+        row |= _bounded("solved_runs", reached, statistics.mean)
     return row
 
 
@@ -170,9 +167,9 @@ def _ranks(scores: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> dict
         return {}
     generator = rng()
     resampled = [statistics.resample(strata, rng=generator) for strata in scores]
-    pooled = np.stack([statistics.iqm_of_rows(np.concatenate(draws, axis=1)) for draws in resampled], axis=1)
+    pooled = np.stack([statistics.iqm_of_tasks(draws) for draws in resampled], axis=1)
     distribution = statistics.rank_distribution(pooled)
-    middles = np.array([statistics.iqm(np.concatenate(strata)) for strata in scores])
+    middles = np.array([statistics.iqm_of_tasks(strata) for strata in scores])
     in_tasks = np.array([[statistics.iqm(runs) for runs in strata] for strata in scores]).T
     drawn = np.stack([np.stack([statistics.iqm_of_rows(runs) for runs in draws]) for draws in resampled], axis=2)
     task_ranks, low_high = statistics.mean_ranks(in_tasks).mean(axis=0), statistics.mean_ranks(drawn).mean(axis=0)
@@ -235,17 +232,19 @@ def _thresholds(scores: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
 
 
 def _profile(strata: Sequence[np.ndarray], thresholds: np.ndarray) -> dict[str, list[float] | None]:
-    drawn = np.concatenate(statistics.resample(strata, rng=rng(), repetitions=PROFILE_REPETITIONS), axis=1)
-    low, high = statistics.bounds(statistics.profile(drawn, thresholds).T)
-    share = statistics.profile(np.concatenate(strata), thresholds)
+    drawn, weights = statistics.pooled(statistics.resample(strata, rng=rng(), repetitions=PROFILE_REPETITIONS))
+    low, high = statistics.bounds(statistics.profile(drawn, thresholds, weights).T)
+    share = statistics.profile(np.concatenate(strata), thresholds, weights)
     sure = _sure(strata)
     return {"share": _rounded(share), "low": _rounded(low) if sure else None, "high": _rounded(high) if sure else None}
 
 
-def _bounded(name: str, value: Any, draws: np.ndarray, sure: bool) -> dict[str, float | None]:
-    low, high = statistics.bounds(draws)
+def _bounded(name: str, strata: Sequence[np.ndarray], statistic: Callable[..., Any]) -> dict[str, float | None]:
+    """Returns the `statistic` of the runs of all tasks, each task with the same weight, and its bounds."""
+    low, high = statistics.bounds(statistic(*statistics.pooled(statistics.resample(strata, rng=rng()))))
+    sure = _sure(strata)
     return {
-        name: float(value),
+        name: float(statistic(*statistics.pooled(strata))),
         f"{name}_low": float(low) if sure else None,
         f"{name}_high": float(high) if sure else None,
     }

@@ -13,7 +13,8 @@ from agents.compare.records import RunRecord, read_runs, scores_csv, study_of
 from agents.compare.scales import scales
 from agents.compare.scores import summarise
 from agents.compare.study import slug, write
-from agents.compare.wording import gaps, headline, markdown
+from agents.compare.verdict import gaps, headline
+from agents.compare.wording import markdown
 
 SUMMARY_FILE = "summary.json"
 RANKING_FILE = "ranking.json"

@@ -2,16 +2,18 @@
 
 Where several tasks count together, the scores of one contender come as a sequence with an array for every task
 (`Strata`): a bootstrap draw takes as many runs of every task as there were, with replacement, and never a run of one
-task for another (stratified). The tasks may have had different numbers of runs.
+task for another (stratified). The tasks may have had different numbers of runs; over all of them each task weighs the
+same, or a contender whose runs fail where it is bad would gain by it.
 
 References:
     Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 
 TRIM = 0.25
 """Part of the runs that the interquartile mean leaves out at each end."""
@@ -34,17 +36,46 @@ def iqm(scores: Float[np.ndarray, "..."]) -> float:
     return float(iqm_of_rows(np.reshape(scores, -1)))
 
 
-def iqm_of_rows(scores: Float[np.ndarray, "*rows score"]) -> Float[np.ndarray, "*rows"]:
-    """Returns the interquartile mean of every row.
+def iqm_of_rows(
+    scores: Float[np.ndarray, "*rows score"], weights: Int[np.ndarray, " score"] | None = None
+) -> Float[np.ndarray, "*rows"]:
+    """Returns the interquartile mean of every row; with `weights`, as if each score stood there so many times.
 
     Raises:
         ValueError: there are no scores in a row.
     """
-    count = scores.shape[-1]
+    count = scores.shape[-1] if weights is None else int(weights.sum())
     if count == 0:
         raise ValueError("The interquartile mean of no scores is not defined.")
     cut = int(TRIM * count)
-    return np.sort(scores, axis=-1)[..., cut : count - cut].mean(axis=-1)
+    if weights is None:
+        return np.sort(scores, axis=-1)[..., cut : count - cut].mean(axis=-1)
+    order = np.argsort(scores, axis=-1)
+    reached = np.cumsum(weights[order], axis=-1).clip(cut, count - cut)
+    kept = np.diff(reached, axis=-1, prepend=cut)
+    return (np.take_along_axis(scores, order, axis=-1) * kept).sum(axis=-1) / (count - 2 * cut)
+
+
+def pooled(
+    strata: Sequence[Float[np.ndarray, "*rows _"]],
+) -> tuple[Float[np.ndarray, "*rows score"], Int[np.ndarray, " score"] | None]:
+    """Returns the scores of all tasks in one row, and how many times each counts so that every task weighs the same.
+
+    None stands for once: where every task has as many runs.
+    """
+    counts = [runs.shape[-1] for runs in strata]
+    common = math.lcm(*counts)
+    weights = None if len(set(counts)) == 1 else np.repeat([common // count for count in counts], counts)
+    return np.concatenate(strata, axis=-1), weights
+
+
+def iqm_of_tasks(strata: Sequence[Float[np.ndarray, "*rows _"]]) -> Float[np.ndarray, "*rows"]:
+    """Returns the interquartile mean of the runs of all tasks together, each task with the same weight, row by row.
+
+    Raises:
+        ValueError: there are no scores.
+    """
+    return iqm_of_rows(*pooled(strata))
 
 
 def resample(
@@ -64,8 +95,7 @@ def iqm_interval(
     strata: Strata, *, rng: np.random.Generator, repetitions: int = REPETITIONS, level: float = LEVEL
 ) -> tuple[float, float]:
     """Returns the bounds of the interquartile mean of the runs of all tasks together."""
-    draws = np.concatenate(resample(strata, rng=rng, repetitions=repetitions), axis=1)
-    low, high = bounds(iqm_of_rows(draws), level)
+    low, high = bounds(iqm_of_tasks(resample(strata, rng=rng, repetitions=repetitions)), level)
     return float(low), float(high)
 
 
@@ -145,24 +175,32 @@ def paired_difference(
     Entry `i` of both sides is the same seed, and so the same draw of the task; a bootstrap draw takes both or neither.
     """
     picks = [rng.integers(len(runs), size=(repetitions, len(runs))) for runs in scores]
-    drawn = [
-        iqm_of_rows(np.concatenate([runs[pick] for runs, pick in zip(side, picks, strict=True)], axis=1))
-        for side in (scores, control)
-    ]
+    drawn = [iqm_of_tasks([runs[pick] for runs, pick in zip(side, picks, strict=True)]) for side in (scores, control)]
     low, high = bounds(drawn[0] - drawn[1], level)
-    return iqm(np.concatenate(scores)) - iqm(np.concatenate(control)), float(low), float(high)
+    return float(iqm_of_tasks(scores) - iqm_of_tasks(control)), float(low), float(high)
 
 
-def optimality_gap(scores: Float[np.ndarray, "*rows score"], best: float = 1.0) -> Float[np.ndarray, "*rows"]:
+def mean(
+    scores: Shaped[np.ndarray, "*rows score"], weights: Int[np.ndarray, " score"] | None = None
+) -> Float[np.ndarray, "*rows"]:
+    """Returns the mean of every row, be it of numbers or of yes and no; with `weights`, each so many times."""
+    return scores.mean(axis=-1) if weights is None else np.average(scores, axis=-1, weights=weights)
+
+
+def optimality_gap(
+    scores: Float[np.ndarray, "*rows score"], weights: Int[np.ndarray, " score"] | None = None, best: float = 1.0
+) -> Float[np.ndarray, "*rows"]:
     """Returns how far the scores of every row stay below `best` on average; what lies above it makes up for nothing."""
-    return best - np.minimum(scores, best).mean(axis=-1)
+    return best - mean(np.minimum(scores, best), weights)
 
 
 def profile(
-    scores: Float[np.ndarray, "*rows score"], thresholds: Float[np.ndarray, " threshold"]
+    scores: Float[np.ndarray, "*rows score"],
+    thresholds: Float[np.ndarray, " threshold"],
+    weights: Int[np.ndarray, " score"] | None = None,
 ) -> Float[np.ndarray, "threshold *rows"]:
     """Returns which part of the scores of every row lies above each threshold: the performance profile."""
-    return np.stack([(scores > threshold).mean(axis=-1) for threshold in thresholds])
+    return np.stack([mean(scores > threshold, weights) for threshold in thresholds])
 
 
 def median_first_reward(steps: Sequence[float | None]) -> float:

@@ -10,7 +10,7 @@ from agents.compare.ranking import ranking, with_ranks
 from agents.compare.records import RunRecord
 from agents.compare.scales import Scale, scales
 from agents.compare.scores import summarise
-from agents.compare.wording import headline
+from agents.compare.verdict import headline
 from agents.config import RunConfig
 
 UNIT = {task: Scale(low=0.0, high=1.0, solved=0.5) for task in ("A-v0", "B-v0")}
@@ -52,6 +52,24 @@ def test_order_is_that_of_the_pooled_interquartile_mean() -> None:
     assert found["icm"]["improvement"] == 0.75
     assert found["none"]["improvement"] is None
     assert found["rnd"]["difference"] == pytest.approx(0.55)
+
+
+def test_runs_that_fail_where_a_contender_is_bad_win_it_nothing() -> None:
+    table = {("A-v0", "rnd"): [0.95] * 10, ("B-v0", "rnd"): [0.3] * 10}
+    table |= {("A-v0", "icm"): [0.8] * 10, ("B-v0", "icm"): [0.0] * 2}
+    records = runs(table)
+    records += [
+        RunRecord(config=RunConfig(task="B-v0", bonus="icm", seed=seed), folder=Path("nowhere"), status="failed")
+        for seed in range(2, 10)
+    ]
+    found = told(records)
+    assert list(found) == ["rnd", "icm"]
+    assert found["icm"]["iqm"] == pytest.approx(0.4)
+    assert found["rnd"]["best_probability"] == 1.0
+    assert found["icm"]["optimality_gap"] == pytest.approx(0.6)
+    assert found["icm"]["solved_runs"] == 0.5
+    first = headline(summarise(records), ranking(records, UNIT))[0]
+    assert "Runs without a score: 8 of 20 of icm." in first
 
 
 def test_close_contenders_share_the_first_rank() -> None:

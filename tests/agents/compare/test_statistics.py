@@ -146,7 +146,8 @@ def test_paired_seeds_tell_apart_what_loose_ones_do_not() -> None:
 def test_paired_difference_is_that_of_the_interquartile_means_over_all_tasks() -> None:
     mine, theirs = [np.array([1.0, 2.0, 6.0]), np.array([4.0])], [np.array([0.0, 0.0, 0.0]), np.array([2.0])]
     found, _, _ = statistics.paired_difference(mine, theirs, rng=rng())
-    assert found == (2 + 4) / 2 - 0.0
+    # the only run of the second task counts three times, so that both tasks weigh the same
+    assert found == (2 + 4 + 4 + 4) / 4 - (0 + 0 + 2 + 2) / 4
 
 
 def test_optimality_gap_by_hand() -> None:
@@ -266,3 +267,20 @@ def test_profile_and_its_band_equal_those_of_rliable(library: Any) -> None:
     drawn = np.concatenate(statistics.resample(list(matrix.T), rng=rng(), repetitions=2000), axis=1)
     low, high = statistics.bounds(statistics.profile(drawn, thresholds).T)
     np.testing.assert_allclose([low, high], bands["x"], atol=1.01 / matrix.size)  # a run more or less
+
+
+def test_every_task_weighs_the_same_however_many_of_its_runs_there_are() -> None:
+    many, few = rng().normal(size=12), rng().normal(size=4)
+    repeated = np.concatenate([many, np.repeat(few, 3)])
+    row, weights = statistics.pooled([many, few])
+    assert statistics.iqm_of_tasks([many, few]) == pytest.approx(statistics.iqm(repeated))
+    assert statistics.optimality_gap(row, weights) == pytest.approx(statistics.optimality_gap(repeated))
+    thresholds = np.array([-1.0, 0.0, 1.0])
+    np.testing.assert_allclose(statistics.profile(row, thresholds, weights), statistics.profile(repeated, thresholds))
+    assert statistics.pooled([many, many])[1] is None  # equal numbers of runs are pooled as they are
+
+
+def test_weights_hold_row_by_row() -> None:
+    strata = [rng().normal(size=(5, 7)), rng().normal(size=(5, 3))]
+    each = [statistics.iqm_of_tasks([runs[i] for runs in strata]) for i in range(5)]
+    np.testing.assert_allclose(statistics.iqm_of_tasks(strata), each)

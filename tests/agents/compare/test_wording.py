@@ -10,7 +10,8 @@ from agents.compare.ranking import ranking, with_ranks
 from agents.compare.records import RunRecord
 from agents.compare.scales import scales
 from agents.compare.scores import summarise
-from agents.compare.wording import headline, markdown, table
+from agents.compare.verdict import headline
+from agents.compare.wording import markdown, table
 from agents.config import RunConfig
 from agents.names import BONUSES
 

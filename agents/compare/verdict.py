@@ -1,0 +1,135 @@
+"""A study in sentences: what was found, said no more surely than the runs allow, and what is not there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from agents.compare.records import RunRecord
+from agents.compare.study import CONTROL
+from agents.compare.wording import Row, label, ranks, score, unscored, which_tasks
+
+FEW_SEEDS = 5
+"""With fewer, an interval is hardly one: the bootstrap has too little to draw from."""
+TOLD = 3
+"""How many bonuses a sentence names, the best ones; the others are counted."""
+
+GAPS = {
+    "failed": "Failed: {}. Their tracebacks stand in their folders; the same command tries them again.",
+    "unfinished": "Not finished: {}. The same command goes on with them.",
+    "missing": "Not begun: {}. The same command begins them.",
+}
+"""What is said of runs that are not finished, by status."""
+
+
+def headline(rows: Sequence[Row], told: Mapping[str, Any] | None = None) -> list[str]:
+    """Returns what the study says: a sentence on all tasks, where there are several, and a few on each of them."""
+    tasks = dict.fromkeys(row["task"] for row in rows)
+    first = [_overall_verdict(told, len(tasks))] if told is not None and len(tasks) > 1 else []
+    return [*first, *(_verdict(task, [row for row in rows if row["task"] == task]) for task in tasks)]
+
+
+def gaps(records: Sequence[RunRecord]) -> list[str]:
+    """Returns what is not there: runs that failed, are unfinished or missing, each in plain words."""
+    counts = {status: sum(record.status == status for record in records) for status in GAPS}
+    found = [GAPS[status].format(f"{count:,} of {len(records):,} runs") for status, count in counts.items() if count]
+    finished = [record for record in records if record.status == "finished"]
+    silent = sum(not record.scored for record in finished)
+    if silent:
+        found.append(f"{silent} of {len(finished)} finished runs ended no episode, and have no score.")
+    return found
+
+
+def _overall_verdict(told: Mapping[str, Any], tasks: int) -> str:
+    """Returns the sentences on all tasks together."""
+    ranked = [row for row in told["contenders"] if row["rank"] is not None]
+    if len(ranked) < 2:
+        return f"All {tasks} tasks: no two contenders have scores on the same tasks yet."
+    best = [_standing(row) for row in ranked[:TOLD]]
+    text = f"{which_tasks(told, tasks)}, by interquartile mean of the normalised scores: {'; '.join(best)}"
+    control = next((row for row in ranked[TOLD:] if row["label"] == CONTROL), None)
+    if control is not None:
+        text += f"; the control {score(control['iqm'])}, rank {ranks(control)} of {len(ranked)}"
+    unranked = [label(row) for row in told["contenders"] if row["rank"] is None]
+    text += f". Without a score on each of these tasks, and so not ranked: {', '.join(unranked)}." if unranked else "."
+    if told["tied"]:
+        text += f" Left out, for all runs ended alike there: {', '.join(told['tied'])}."
+    text += _short_of(ranked, lambda row: row["asked"] - row["runs"], "runs", " Runs without a score")
+    seeds = min(row["seeds"] for row in ranked)
+    if seeds < FEW_SEEDS:
+        text += f" With as few as {seeds} seed{'s' if seeds > 1 else ''} this is a hint, not evidence."
+    return text
+
+
+def _standing(row: Row) -> str:
+    """Returns where a contender stands over all tasks, as part of a sentence."""
+    text = f"{label(row)} {score(row['iqm'])}"
+    if row["iqm_low"] is not None:
+        text += f" ({score(row['iqm_low'])} to {score(row['iqm_high'])})"
+    best = row["best_probability"]
+    return f"{text}, rank {ranks(row)}" + ("" if best is None else f", best in {100 * best:.0f} % of the draws")
+
+
+def _verdict(task: str, rows: Sequence[Row]) -> str:
+    """Returns the sentences on one task."""
+    scored = [row for row in rows if row["iqm"] is not None]
+    if not scored:
+        return f"{task}: no run has finished with a score yet."
+    controls = [row for row in scored if row["bonus"] == CONTROL]
+    control = next((row for row in controls if label(row) == CONTROL), next(iter(controls), None))
+    curious = sorted((row for row in scored if row["bonus"] != CONTROL), key=lambda row: -row["iqm"])
+    seen = any(row["found"] for row in rows)
+    told = [_result(row, seen) for row in curious[:TOLD]]
+    others = [row["iqm"] for row in curious[TOLD:]]
+    if len(others) > 1:
+        told.append(f"{len(others)} other bonuses ended at {score(min(others))} to {score(max(others))}")
+    elif others:
+        told.append(_result(curious[-1], seen))
+    told += [_result(row, seen) for row in controls]
+    text = f"{task}: {'; '.join(told)}."
+    if any(row["seeds"] > 1 for row in scored):
+        text += " Returns are interquartile means over the seeds, with 95 % intervals."
+    alike = len({(row["iqm"], row["low"], row["high"]) for row in scored}) == 1
+    if not seen:
+        text += " No run saw a reward" + (", so they cannot be told apart." if alike else " above zero.")
+    if (seen or not alike) and control and curious and min(control["seeds"], curious[0]["seeds"]) > 1:
+        text += " " + _comparison(curious, control)
+    text += _short_of(rows, unscored, "seeds", " Runs that failed or are not finished are not counted")
+    counts = [row["seeds"] for row in scored]
+    if min(counts) < FEW_SEEDS:
+        few = "With" if len(set(counts)) == 1 else "With as few as"
+        text += f" {few} {min(counts)} seed{'s' if min(counts) > 1 else ''} this is a hint, not evidence."
+    if not control:
+        text += " There is no control (bonus none) to compare with."
+    return text
+
+
+def _short_of(rows: Sequence[Row], missing: Callable[[Row], int], there: str, words: str) -> str:
+    """Returns a sentence on the runs that have no score, of how many; empty where all have one."""
+    short = [(row, missing(row)) for row in rows]
+    left_out = [f"{count} of {count + row[there]} of {label(row)}" for row, count in short if count]
+    if len(left_out) > TOLD:
+        left_out = [f"{sum(count for _, count in short)} of {sum(count + row[there] for row, count in short)}"]
+    return f"{words}: {', '.join(left_out)}." if left_out else ""
+
+
+def _result(row: Row, seen: bool) -> str:
+    """Returns what came of a contender; whether it found the reward only if any has `seen` one above zero."""
+    name = f"the control ({label(row)})" if row["bonus"] == CONTROL else label(row)
+    if seen:
+        name += f" found a reward on {row['found']} of {row['finished']} seed{'s' if row['finished'] > 1 else ''}"
+        if row["found"] and row["first_reward_median"] is not None:
+            name += f" (median step {row['first_reward_median']:,.0f})"
+        name += " and"
+    ended = f"{name} ended at {score(row['iqm'])} per episode"
+    return ended if row["seeds"] == 1 else f"{ended} ({score(row['low'])} to {score(row['high'])})"
+
+
+def _comparison(curious: Sequence[Row], control: Row) -> str:
+    """Returns whether the interval of the best bonus, and those of how many others, are apart from the control's."""
+    best, others = curious[0], [row for row in curious[1:] if row["seeds"] > 1]
+    if best["high"] < control["low"]:
+        return f"The whole interval of {label(best)} lies below that of the control: here no bonus helped."
+    if best["low"] <= control["high"]:
+        return f"The intervals of {label(best)} and of the control overlap, so this study does not tell them apart."
+    above = sum(row["low"] > control["high"] for row in others)
+    text = f"The whole interval of {label(best)} lies above that of the control"
+    return f"{text}, as do those of {above} of the {len(others)} others." if len(others) > 1 else f"{text}."
