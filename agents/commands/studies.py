@@ -111,7 +111,7 @@ def _print_run(state: "RunState") -> None:
 
 def _standing(out: Path, config: RunConfig, grid: dict[str, Any], named: Collection[str]) -> "Study":
     """The study in `out` with what was asked for beside it."""
-    from agents.compare.study import read_study
+    from agents.compare.store import read_study
     from vime.errors import InvalidSettings
 
     study = read_study(out)

@@ -2,7 +2,8 @@
 
 from agents.compare.conduct import Demonstration, compare, compare_one, demo
 from agents.compare.report import report
-from agents.compare.study import Study, open_study
+from agents.compare.store import open_study
+from agents.compare.study import Study
 from agents.compare.suite import suite_study
 from agents.compare.verdict import headline
 from agents.compare.wording import table

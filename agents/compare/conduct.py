@@ -14,7 +14,8 @@ from agents.compare.launch import launch, study_lock
 from agents.compare.machines import joined
 from agents.compare.report import SUMMARY_FILE, report
 from agents.compare.states import RunState
-from agents.compare.study import CONTROL, Study, grown_study, make_folder, open_study
+from agents.compare.store import grown_study, make_folder, open_study
+from agents.compare.study import CONTROL, Study
 from agents.compare.wording import table
 from agents.compare.worker import Run, train_run
 from agents.config import RunConfig

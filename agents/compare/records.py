@@ -14,7 +14,8 @@ import numpy as np
 
 from agents.compare import statistics
 from agents.compare.states import peek
-from agents.compare.study import CONTROL, GRID, Study, read_config, read_study
+from agents.compare.store import read_config, read_study
+from agents.compare.study import CONTROL, GRID, Study
 from agents.compare.worker import ERROR_FILE
 from agents.config import RunConfig
 from vime.errors import InvalidData

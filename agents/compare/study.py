@@ -1,6 +1,5 @@
 """A study: a question, and the runs that answer it, in a folder that can grow but never change its meaning."""
 
-import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -9,11 +8,11 @@ from typing import Any
 
 from agents.compare.rerun import option
 from agents.config import RunConfig
-from agents.folder import STUDY_FILE, contents, differences, write_atomically
+from agents.folder import write_atomically
 from agents.names import ALGORITHMS
 from agents.suites import SUITES
 from agents.tasks import check_spaces, make_environment
-from vime.errors import InvalidSettings, RunConflict, nearest
+from vime.errors import InvalidSettings, nearest
 
 RUNS = "runs"
 CONTROL = "none"
@@ -101,9 +100,12 @@ class Study:
             VimeError: a name is unknown, a number out of range, or an algorithm cannot serve its task.
         """
         for task, names in self.controls.items():
-            if self.configured(task).algorithm in names and CONTROL in self.bonuses:
-                twice = self.configured(task).algorithm
-                raise InvalidSettings(f"{twice!r} without a bonus runs on {task!r} anyway; it is no further control.")
+            for name in names if CONTROL in self.bonuses else ():
+                if same_agent(self.configured(task), name):
+                    raise InvalidSettings(
+                        f"The control {name!r} is on {task!r} the agent that runs there without a bonus anyway, "
+                        f"{self.configured(task).algorithm!r} with the settings that all runs have. Leave it out."
+                    )
         served: set[tuple[str, str]] = set()
         for config in replace(self, seeds=(min(self.seeds), max(self.seeds))).runs():
             config.check()
@@ -182,108 +184,21 @@ def slug(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_.+" else "-" for c in name)
 
 
-def read_study(out: Path) -> Study | None:
-    """Returns the study that lives in `out`; None where there is none.
-
-    Raises:
-        RunConflict: the description is there and cannot be read.
-    """
-    try:
-        return Study.from_json(json.loads((out / STUDY_FILE).read_text()))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as error:  # also what JSON and wrong settings raise
-        raise RunConflict(
-            f"{out / STUDY_FILE} cannot be read ({error}); move it away, or choose another folder."
-        ) from error
-
-
-def grown_study(study: Study, out: Path) -> Study:
-    """Returns `study` grown by the one that stands in `out`; writes nothing.
-
-    More tasks, bonuses, controls or seeds are welcome; the settings that runs share must be the ones that stand there.
-
-    Raises:
-        RunConflict: the folder holds a study of other settings, or something else.
-    """
-    before = read_study(out)
-    if before is None and (what := contents(out)) is not None:
-        raise RunConflict(f"{out} holds {what}. Choose another folder.")
-    if before is None:
-        return study
-    if before.suite != study.suite:
-        kinds = [f"of the suite {name!r}" if name else "of no suite" for name in (before.suite, study.suite)]
-        raise RunConflict(f"The study in {out} is {kinds[0]}, and this one is {kinds[1]}: choose another folder.")
-    same = {name: getattr(before.base, name) for name in GRID}
-    _agree(f"The study in {out}", before.base, replace(study.base, **same))
-    for task in set(before.tasks) & set(study.tasks):
-        there, here = (replace(part.configured(task), **same) for part in (before, study))
-        _agree(f"The study in {out}, on {task!r},", there, here)
-    return replace(
-        study,
-        question=before.question if study.question == QUESTION else study.question,
-        tasks=_union(before.tasks, study.tasks),
-        bonuses=_union(before.bonuses, study.bonuses),
-        seeds=tuple(sorted(_union(before.seeds, study.seeds))),
-        recipes={**before.recipes, **study.recipes},
-        controls={
-            task: _union(before.controls.get(task, ()), study.controls.get(task, ()))
-            for task in (*before.tasks, *study.tasks)
-        },
-    )
-
-
-def open_study(study: Study, out: Path) -> Study:
-    """Writes `study` into `out` and returns what the folder now holds: the study, grown by what was there before.
-
-    Raises:
-        RunConflict: the folder holds a study of other settings, or runs of other settings, or is no folder.
-    """
-    before, grown = read_study(out), grown_study(study, out)
-    for config in grown.runs():
-        standing = read_config(grown.folder(out, config))
-        if standing is not None:
-            _agree(f"The run in {grown.folder(out, config)}", standing, config)
-    make_folder(out)
-    if before is None or grown.to_json() != before.to_json():  # many may open it at a time, one for each of its runs
-        write(out / STUDY_FILE, json.dumps(grown.to_json(), indent=2) + "\n")
-    return grown
-
-
-def make_folder(out: Path) -> None:
-    """Makes the folder of a study, if it is not there yet.
-
-    Raises:
-        RunConflict: it cannot be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise RunConflict(f"{out} is a file; `--out` must name a folder, new or of this study.") from error
-    except OSError as error:
-        raise RunConflict(f"{out} cannot be made the folder of a study: {error.strerror or error}.") from error
-
-
-def read_config(folder: Path) -> RunConfig | None:
-    """Returns the configuration of the run in `folder`; None where there is none that can be read."""
-    try:
-        return RunConfig.from_json(json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError):
-        return None
-
-
 def write(path: Path, content: str | bytes) -> None:
     """Writes `content` so that a reader, or a crash, sees the old file or the new one and nothing between."""
     data = content.encode() if isinstance(content, str) else content
     write_atomically(path, lambda file: file.write(data))
 
 
-def _agree(whose: str, standing: RunConfig, wanted: RunConfig) -> None:
-    names = standing.differing(wanted)
-    if not names:
-        return
-    changes = differences(names, standing.to_json(), wanted.to_json())
-    raise RunConflict(f"{whose} has other settings: {changes}. Use those settings, or another folder.")
+def same_agent(shared: RunConfig, control: str) -> bool:
+    """Whether the algorithm `control`, with the settings of `shared`, is no other agent than `shared` without a bonus.
+
+    It is another by the settings of its recipe alone, and those of a run replace them.
+    """
+    mine, other = ALGORITHMS.get(shared.algorithm), ALGORITHMS.get(control)
+    if mine is None or other is None or class_of(shared.algorithm) != class_of(control) or mine.dyna != other.dyna:
+        return False
+    return {**mine.settings, **shared.algorithm_settings} == {**other.settings, **shared.algorithm_settings}
 
 
 def class_of(algorithm: str) -> tuple[str, str] | None:
@@ -294,7 +209,3 @@ def class_of(algorithm: str) -> tuple[str, str] | None:
 
 def _names(given: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys((given,) if isinstance(given, str) else given))
-
-
-def _union(first: Iterable[Any], second: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys([*first, *second]))

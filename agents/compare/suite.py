@@ -1,9 +1,10 @@
 """The study that a suite asks for, with what a user wants otherwise."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from agents.compare.study import GRID, Study, class_of
+from agents.compare.study import GRID, Study, class_of, same_agent
 from agents.config import RunConfig
 from agents.names import ALGORITHMS
 from agents.suites import SUITES, Suite
@@ -54,7 +55,7 @@ def suite_study(
         base=base,
         recipes=recipes,
         controls={
-            task: tuple(control for control in names if control != recipes[task].get("algorithm", base.algorithm))
+            task: names if controls is not None else _others(names, replace(base, **recipes[task]))
             for task, names in (suite.controls if controls is None else _chosen(suite, controls)).items()
             if task in recipes
         },
@@ -76,6 +77,11 @@ def _adapted(recipe: Mapping[str, Any], base: RunConfig, given: Collection[str])
         elif isinstance(value, Mapping):
             adapted[field] = {**value, **getattr(base, field)}
     return adapted
+
+
+def _others(names: Iterable[str], shared: RunConfig) -> tuple[str, ...]:
+    """The controls that are another agent than the one that runs without a bonus anyway."""
+    return tuple(name for name in names if not same_agent(shared, name))
 
 
 def _chosen(suite: Suite, names: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from agents.compare import animation, plots
-from agents.compare.study import Study, open_study, run_folder
+from agents.compare.store import open_study
+from agents.compare.study import Study, run_folder
 from agents.config import RunConfig
 
 sys.path.insert(0, str(Path(__file__).parent))  # workers import `fake_runs` by this name too

@@ -16,7 +16,8 @@ import pytest
 
 from agents.compare import report
 from agents.compare.page import embedded
-from agents.compare.study import Study, open_study
+from agents.compare.store import open_study
+from agents.compare.study import Study
 from agents.config import RunConfig
 
 TASKS = ("vime/SparseMountainCar-v0", "CartPole-v1")

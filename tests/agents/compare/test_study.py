@@ -10,7 +10,8 @@ import pytest
 
 from agents.compare import compare, suite_study
 from agents.compare.launch import study_lock
-from agents.compare.study import Study, open_study, read_study, run_folder
+from agents.compare.store import open_study, read_study
+from agents.compare.study import Study, run_folder, same_agent
 from agents.config import RunConfig
 from agents.folder import RunFolder
 from agents.names import BONUSES
@@ -226,6 +227,32 @@ def test_a_control_that_runs_anyway_is_refused(study: Study) -> None:
         replace(study, controls=("ppo",)).check()
     with pytest.raises(UnknownName, match="a2c"):
         replace(study, controls=("a2v",)).check()
+
+
+def test_a_control_that_is_no_other_agent_is_refused(study: Study) -> None:
+    """The settings that all runs have replace those by which the control would be another."""
+    paid = replace(study.base, algorithm_settings={"ent_coef": 0.01})
+    assert replace(study, controls=("ppo-entropy",)).check()
+    assert replace(study, controls=("ppo-gsde",), base=paid).check()
+    with pytest.raises(InvalidSettings, match="'ppo-entropy' is on 'vime/SparseMountainCar-v0' the agent"):
+        replace(study, controls=("ppo-gsde", "ppo-entropy"), base=paid).check()
+    same = {**RECIPE, "algorithm_settings": {"ent_coef": 0.5}}
+    with pytest.raises(InvalidSettings, match="'ppo-entropy' is on 'CartPole-v1' the agent"):
+        replace(study, tasks=(TASK, OTHER), recipes={OTHER: same}, controls=("ppo-entropy",)).check()
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_no_suite_has_a_control_that_is_no_other_agent(name: str) -> None:
+    study = suite_study(name, base=RunConfig(task=TASK), bonuses=("none",), seeds=(0,))
+    assert SUITES[name].controls == study.controls  # it left out none
+    for task, controls in study.controls.items():
+        assert not any(same_agent(study.configured(task), control) for control in controls)
+
+
+def test_a_suite_leaves_out_controls_that_a_setting_makes_no_other_agent(read_back: Reader) -> None:
+    words = ["--suite", "quick", "--algorithm-settings", "ent_coef=0.01", "--out", "x"]
+    asked, _ = read_back(["compare", *words])
+    assert set(asked.controls.values()) == {("ppo-gsde",)}
 
 
 @pytest.mark.parametrize("name", ["seed", "bonus", "task", "stepps"])
