@@ -59,7 +59,8 @@ def compare_from(words: Sequence[str]) -> Callable[..., None]:
             base: what all runs share.
             tasks: Names of the tasks; with a suite those of its tasks that are wanted.
             suite: Name of a suite, as `vime list` shows them.
-            bonuses: Names of the bonuses, the control `none` among them; `all` stands for every one there is.
+            bonuses: Names of the bonuses, the control `none` among them; `all` stands for every one there is. Each gets
+                the `--bonus-settings`; 'rnd={"hidden":[8]}' there is for `rnd` alone, and for mixtures with it.
             controls: Algorithms that run without a bonus beside the others; unless given those of the suite.
             seeds: How many seeds.
             jobs: Runs at a time; one a core unless given.

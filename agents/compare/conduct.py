@@ -46,7 +46,7 @@ def compare(
         KeyboardInterrupt: Ctrl-C or SIGTERM came; its text says what is finished and how to go on.
     """
     out = Path(out)
-    study.check()
+    grown_study(study.check(), out)  # or says why not, before the folder is made
     with contextlib.nullcontext() if ray is None else joined(ray) as cluster:  # before anything is written
         make_folder(out)
         with study_lock(out):

@@ -151,14 +151,17 @@ def study_of(out: Path, records: Sequence[RunRecord]) -> Study:
 
 
 def differences(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
-    """Returns the settings, other than bonus and seed, in which runs of one task and algorithm differ, and how."""
-    found: dict[tuple[str, str], dict[str, list[Any]]] = {}
+    """Returns the settings, other than bonus and seed, in which runs of one task and algorithm differ, and how.
+
+    Settings of a bonus are compared among its own runs: another has others.
+    """
+    found: dict[tuple[str, ...], dict[str, list[Any]]] = {}
     for record in records:
-        told = record.config.to_json()
-        group = found.setdefault((record.config.task, record.config.algorithm), {})
+        told, key = record.config.to_json(), (record.config.task, record.config.algorithm)
         if record.config.bonus == CONTROL:  # for the control these mean nothing
             told = {name: value for name, value in told.items() if name not in ("scale", "weight", "bonus_settings")}
         for name, value in told.items():
+            group = found.setdefault((*key, record.config.bonus) if name == "bonus_settings" else key, {})
             if name not in GRID and value not in group.setdefault(name, []):
                 group[name].append(value)
     differing: dict[str, list[Any]] = {}

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agents.compare.study import GRID, QUESTION, Study, write
+from agents.compare.study import GRID, QUESTION, Study, is_for_one, parts_of, write
 from agents.config import RunConfig
 from agents.folder import STUDY_FILE, contents, differences
-from vime.errors import RunConflict
+from vime.errors import InvalidSettings, RunConflict, nearest
 
 
 def read_study(out: Path) -> Study | None:
@@ -35,12 +35,13 @@ def grown_study(study: Study, out: Path) -> Study:
 
     Raises:
         RunConflict: the folder holds a study of other settings, or something else.
+        InvalidSettings: there are settings for a bonus that is not in it.
     """
     before = read_study(out)
     if before is None and (what := contents(out)) is not None:
         raise RunConflict(f"{out} holds {what}. Choose another folder.")
     if before is None:
-        return study
+        return _known_settings(study)
     if before.suite != study.suite:
         kinds = [f"of the suite {name!r}" if name else "of no suite" for name in (before.suite, study.suite)]
         raise RunConflict(f"The study in {out} is {kinds[0]}, and this one is {kinds[1]}: choose another folder.")
@@ -49,7 +50,7 @@ def grown_study(study: Study, out: Path) -> Study:
     for task in set(before.tasks) & set(study.tasks):
         there, here = (replace(part.configured(task), **same) for part in (before, study))
         _agree(f"The study in {out}, on {task!r},", there, here)
-    return replace(
+    grown = replace(
         study,
         question=before.question if study.question == QUESTION else study.question,
         tasks=_union(before.tasks, study.tasks),
@@ -61,6 +62,19 @@ def grown_study(study: Study, out: Path) -> Study:
             for task in (*before.tasks, *study.tasks)
         },
     )
+    return _known_settings(grown)
+
+
+def _known_settings(study: Study) -> Study:
+    """The study, if every bonus that has settings of its own is in it."""
+    for task in study.tasks:
+        for key, value in study.configured(task).bonus_settings.items():
+            if is_for_one(key, value) and not any(key in (bonus, *parts_of(bonus)) for bonus in study.bonuses):
+                raise InvalidSettings(
+                    f"There are settings for the bonus {key!r}, which is not in the study. Add it to `bonuses`, or "
+                    f"leave them out. {nearest(key, study.bonuses)}"
+                )
+    return study
 
 
 def open_study(study: Study, out: Path) -> Study:
@@ -68,6 +82,7 @@ def open_study(study: Study, out: Path) -> Study:
 
     Raises:
         RunConflict: the folder holds a study of other settings, or runs of other settings, or is no folder.
+        InvalidSettings: there are settings for a bonus that is not in it.
     """
     before, grown = read_study(out), grown_study(study, out)
     for config in grown.runs():

@@ -9,7 +9,7 @@ from typing import Any
 from agents.compare.rerun import option
 from agents.config import RunConfig
 from agents.folder import write_atomically
-from agents.names import ALGORITHMS
+from agents.names import ALGORITHMS, BONUSES
 from agents.suites import SUITES
 from agents.tasks import check_spaces, make_environment
 from vime.errors import InvalidSettings, nearest
@@ -33,7 +33,9 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Seeds of every task and bonus; the same for all. A whole number n stands for 0 to n-1."""
     base: RunConfig
-    """Everything else; its task, bonus and seed are not looked at."""
+    """Everything else; its task, bonus and seed are not looked at. Of `bonus_settings` a mapping under the name of a
+    bonus, a mixture's whole name among them, is for that bonus and for mixtures that it is a part of; the rest is for
+    all."""
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By task: fields of a run that replace those of `base` there, the same for every bonus."""
     controls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class Study:
         """The runs of one seed of `task`. A control of another class of algorithm has its own settings alone."""
         shared = self.configured(task)
         for bonus in self.bonuses:
-            yield replace(shared, bonus=bonus, bonus_settings={} if bonus == CONTROL else shared.bonus_settings)
+            yield replace(shared, bonus=bonus, bonus_settings=settings_of(bonus, shared.bonus_settings))
         for name in self.controls.get(task, ()):
             alike = class_of(name) == class_of(shared.algorithm)
             settings = shared.algorithm_settings if alike else {}
@@ -188,6 +190,30 @@ def write(path: Path, content: str | bytes) -> None:
     """Writes `content` so that a reader, or a crash, sees the old file or the new one and nothing between."""
     data = content.encode() if isinstance(content, str) else content
     write_atomically(path, lambda file: file.write(data))
+
+
+def settings_of(bonus: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of one bonus of a study, where `settings` are the study's; the control has none.
+
+    What stands under its own name comes over what is for all; a mixture gets the settings of its parts by their names.
+    """
+    if bonus == CONTROL:
+        return {}
+    parts = parts_of(bonus)
+    told = {
+        key: value for key, value in settings.items() if not is_for_one(key, value) or (key in parts and key != bonus)
+    }
+    return told | dict(settings[bonus] if is_for_one(bonus, settings.get(bonus)) else {})
+
+
+def is_for_one(key: str, value: Any) -> bool:
+    """Whether what `bonus_settings` has under `key` is for one bonus: the name of a bonus or mixture, and a mapping."""
+    return isinstance(value, Mapping) and all(part in BONUSES for part in parts_of(key))
+
+
+def parts_of(bonus: str) -> tuple[str, ...]:
+    """Returns the names of the parts of a mixture; of a plain bonus its own."""
+    return tuple(part.strip() for part in bonus.split("+"))
 
 
 def same_agent(shared: RunConfig, control: str) -> bool:

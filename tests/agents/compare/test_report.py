@@ -233,6 +233,20 @@ def test_a_folder_of_loose_runs_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_settings_of_a_bonus_are_compared_among_its_own_runs(study: Study, make_finished: Make, tmp_path: Path) -> None:
+    own = {"vime": {"hidden": [8]}, "rnd": {"hidden": [4]}}
+    base = replace(study.base, bonus_settings=own)
+    assert (
+        "The runs differ"
+        not in Page(report(make_finished(replace(study, bonuses=("none", "vime", "rnd"), base=base)))).text
+    )
+    for seed, hidden in enumerate(([8], [4])):
+        config = RunConfig(task=study.tasks[0], seed=seed, steps=20_000, bonus_settings={"hidden": hidden})
+        fake_runs.leave_run(config, tmp_path / "loose" / str(seed), first=100)
+    assert "The runs differ in `bonus_settings`" in Page(report(tmp_path / "loose")).text
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_a_single_run_is_reported_without_an_interval(tmp_path: Path) -> None:
     fake_runs.leave_run(RunConfig(task="vime/SparseMountainCar-v0", steps=20_000), tmp_path, first=100)
     report(tmp_path)

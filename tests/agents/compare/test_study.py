@@ -51,6 +51,37 @@ def test_settings_of_a_bonus_are_not_handed_to_the_control(study: Study) -> None
     assert {config.bonus: config.bonus_settings for config in runs} == {"none": {}, "vime": {"hidden": [8]}}
 
 
+def test_settings_under_the_name_of_a_bonus_are_for_that_bonus(study: Study) -> None:
+    told = {"seed": 3, "rnd": {"hidden": [8]}, "ride+e3b": {"weights": [2, 1]}}
+    bonuses = ("none", "vime", "rnd", "ride+e3b")
+    runs = replace(study, bonuses=bonuses, base=replace(study.base, bonus_settings=told)).check().runs()
+    assert {config.bonus: config.bonus_settings for config in runs} == {
+        "none": {},
+        "vime": {"seed": 3},
+        "rnd": {"seed": 3, "hidden": [8]},
+        "ride+e3b": {"seed": 3, "weights": [2, 1]},
+    }
+
+
+def test_a_mixture_gets_the_settings_of_its_parts(study: Study) -> None:
+    told = {"e3b": {"ridge": 1.0}}
+    runs = replace(study, bonuses=("rnd", "ride+e3b"), base=replace(study.base, bonus_settings=told)).check().runs()
+    assert {config.bonus: config.bonus_settings for config in runs} == {"rnd": {}, "ride+e3b": told}
+    # its own go over them, so that the two can differ, and a bonus that is added changes no run
+    told = {"e3b": {"ridge": 1.0}, "ride+e3b": {"e3b": {}}}
+    runs = replace(study, bonuses=("e3b", "ride+e3b"), base=replace(study.base, bonus_settings=told)).check().runs()
+    assert {config.bonus: config.bonus_settings for config in runs} == {"e3b": {"ridge": 1.0}, "ride+e3b": {"e3b": {}}}
+
+
+def test_settings_of_a_bonus_that_is_not_in_the_study_are_refused(study: Study, tmp_path: Path) -> None:
+    told = replace(study, base=replace(study.base, bonus_settings={"rnd": {"hidden": [8]}}))
+    with pytest.raises(InvalidSettings, match="for the bonus 'rnd', which is not in the study"):
+        compare(told, tmp_path / "out", display=False)
+    assert not (tmp_path / "out").exists()
+    open_study(replace(told, bonuses=("none", "rnd")), tmp_path)
+    assert open_study(told, tmp_path).bonuses == ("none", "rnd", "vime")  # there it is
+
+
 def test_unknown_bonus_is_refused_before_anything_runs(study: Study) -> None:
     with pytest.raises(UnknownName, match="vime"):
         replace(study, bonuses=("none", "vimee")).check()
@@ -154,7 +185,7 @@ Reader = Callable[[list[str]], tuple[Study, Path]]
 
 
 def test_command_line_reads_its_own_command(study: Study, read_back: Reader) -> None:
-    settings = {"hidden": [8, 8], "seed": 3}
+    settings = {"hidden": [8, 8], "seed": 3, "rnd+e3b": {"weights": [2, 1]}}
     base = replace(study.base, normalise_observations=False, bonus_settings=settings, threads=2, environments=4)
     changed = replace(study, base=base, controls=("a2c",))
     read, out = read_back(shlex.split(changed.command(Path("a folder")))[1:])
