@@ -1,6 +1,6 @@
 """What the scores of a task are measured by, so that tasks can be taken together: 0 and 1, and the mark of success."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,20 +40,25 @@ class Scale:
 
 
 STUDY_RANGE = "lowest and highest run of this study, for want of a reference"
+CHANGED_TASK = "lowest and highest run of this study; the references are of the task without `task_settings`"
 
 
 def scales(records: Iterable[RunRecord]) -> dict[str, Scale]:
-    """Returns the scale of every task: of its references where there are any, else the range of the study itself."""
+    """Returns the scale of every task: of its references where there are any, else the range of the study itself.
+
+    With `task_settings` it is another task than that of the references.
+    """
     runs: dict[str, list[RunRecord]] = {}
     for record in records:
         runs.setdefault(record.config.task, []).append(record)
-    return {task: _scale(task, final_returns(of_task)) for task, of_task in runs.items()}
+    return {task: _scale(task, of_task) for task, of_task in runs.items()}
 
 
-def _scale(task: str, scores: np.ndarray) -> Scale:
-    reference = REFERENCES.get(task)
-    if reference is not None:
+def _scale(task: str, runs: Sequence[RunRecord]) -> Scale:
+    reference, scores = REFERENCES.get(task), final_returns(runs)
+    changed = reference is not None and any(record.config.task_settings for record in runs)
+    if reference is not None and not changed:
         source = f"0: random actions; 1: {reference.source}"
         return Scale(low=reference.random, high=reference.best, solved=reference.solved, source=source)
     low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 0.0)
-    return Scale(low=low, high=high, source=STUDY_RANGE)
+    return Scale(low=low, high=high, source=CHANGED_TASK if changed else STUDY_RANGE)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,14 @@ def test_a_task_of_a_suite_is_measured_by_its_reference() -> None:
     assert (scale.low, scale.high, scale.solved) == (-0.004, 0.99, 0.5)
     found = told(records, scales(records))["none"]
     assert (found["solved_tasks"], found["marked_tasks"], found["solved_runs"]) == (1, 1, 0.5)
+
+
+def test_references_are_not_those_of_a_task_with_other_settings() -> None:
+    records = runs({("vime/DeepSea10-v0", "none"): [0.0, 0.5]})
+    changed = [replace(record, config=replace(record.config, task_settings={"size": 6})) for record in records]
+    scale = scales(changed)["vime/DeepSea10-v0"]
+    assert (scale.low, scale.high, scale.solved) == (0.0, 0.5, None)
+    assert "without `task_settings`" in scale.source
 
 
 def test_one_run_of_a_task_leaves_nothing_to_draw_from() -> None:
