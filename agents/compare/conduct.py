@@ -13,6 +13,7 @@ from agents.compare.display import Display
 from agents.compare.launch import launch, study_lock
 from agents.compare.machines import joined
 from agents.compare.report import SUMMARY_FILE, report
+from agents.compare.rerun import study_command
 from agents.compare.states import RunState
 from agents.compare.store import grown_study, make_folder, open_study
 from agents.compare.study import CONTROL, Study
@@ -62,7 +63,7 @@ def compare(
                 finished = sum((folder / "result.json").exists() for _, folder in runs)
                 raise KeyboardInterrupt(
                     f"Stopped. {finished} of {len(runs)} runs are finished; the others go on from where they are "
-                    f"with:\n  {study.command(out)}{'' if ray is None else f' --ray {ray}'}"
+                    f"with:\n  {study_command(study, out)}{'' if ray is None else f' --ray {ray}'}"
                     f"{'' if jobs is None else f' --jobs {jobs}'}"
                 ) from None
             report(out)

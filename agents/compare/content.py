@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.compare import curves, maps
 from agents.compare.records import RunRecord, differences
-from agents.compare.rerun import row_command, run_command
+from agents.compare.rerun import row_command, run_command, study_command
 from agents.compare.scores import Key, grouped, labels
 from agents.compare.states import peek
 from agents.compare.statistics import REPETITIONS
@@ -59,7 +59,7 @@ def content(
         "ranking": told,
         "headers": HEADERS,
         "repetitions": REPETITIONS,
-        "command": study.command(out) if (out / STUDY_FILE).exists() else None,  # it would begin loose runs anew
+        "command": study_command(study, out) if (out / STUDY_FILE).exists() else None,  # it would begin loose runs anew
         "settings": study.to_json(),
         "versions": _versions(records),
     }

@@ -3,9 +3,10 @@
 import contextlib
 import csv
 import io
+import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -40,6 +41,8 @@ class RunRecord:
     """The columns of `metrics.csv` named in `CURVE_COLUMNS`; NaN where a cell is empty."""
     error: str = ""
     """Traceback of a failed run."""
+    copies: tuple[str, ...] = ()
+    """Folders that hold the same run again, under that of the study; it counts once."""
 
     def number(self, name: str) -> float | None:
         """Returns the finite number `name` of the result; None where there is none."""
@@ -72,13 +75,25 @@ class RunRecord:
 
 
 def read_runs(out: Path) -> list[RunRecord]:
-    """Returns every run of the study in `out`, in its order; without a study, every run folder below `out`.
+    """Returns every run of the study in `out`, in its order; without a study, every run below `out`.
+
+    Of loose runs that are equal in all settings and the seed one is returned, the one that came farthest: runs are
+    exact, so that the others are copies of it, or will be.
 
     Raises:
         InvalidData: there is neither a study nor a run.
         RunConflict: the description of the study cannot be read.
     """
-    return [read_run(folder, config) for config, folder in run_folders(out)]
+    same: dict[str, list[RunRecord]] = {}
+    for config, folder in run_folders(out):
+        same.setdefault(json.dumps(config.to_json(), sort_keys=True), []).append(read_run(folder, config))
+    return [_without_copies(out, records) for records in same.values()]
+
+
+def _without_copies(out: Path, records: Sequence[RunRecord]) -> RunRecord:
+    best = min(records, key=lambda record: ("finished", "unfinished", "failed", "missing").index(record.status))
+    copies = tuple(str(record.folder.relative_to(out)) for record in records if record is not best)
+    return replace(best, copies=copies) if copies else best
 
 
 def run_folders(out: Path) -> list[tuple[RunConfig, Path]]:

@@ -1,16 +1,13 @@
 """A study: a question, and the runs that answer it, in a folder that can grow but never change its meaning."""
 
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from agents.compare.rerun import option
 from agents.config import RunConfig
 from agents.folder import write_atomically
 from agents.names import ALGORITHMS, BONUSES
-from agents.suites import SUITES
 from agents.tasks import check_spaces, make_environment
 from vime.errors import InvalidSettings, nearest
 
@@ -148,31 +145,6 @@ class Study:
             return cls(**settings, base=RunConfig.from_json({"task": settings["tasks"][0], **values["base"]}))
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise InvalidSettings(f"This is no description of a study: {error!r}.") from error
-
-    def command(self, out: Path) -> str:
-        """Returns the command line that runs the study, or goes on with it."""
-        suite = SUITES.get(self.suite)
-        told = tuple(dict.fromkeys(name for names in self.controls.values() for name in names))
-        usual_controls = {} if suite is None else suite.controls
-        controls = {task: self.controls.get(task, ()) for task in self.tasks}
-        as_usual = all(names == usual_controls.get(task, ()) for task, names in controls.items())
-        uneven = not as_usual and any(names != told for names in controls.values())
-        if (suite is None and self.recipes) or uneven or self.seeds != tuple(range(len(self.seeds))):
-            return shlex.join(["vime", "compare", "--out", str(out)])  # words cannot say it; the folder does
-        tasks = [] if suite is not None and set(self.tasks) == set(suite.tasks) else ["--tasks", *self.tasks]
-        words = ["vime", "compare", *(["--suite", self.suite] if self.suite else []), *tasks]
-        words += ["--bonuses", *self.bonuses, "--seeds", str(len(self.seeds))]
-        words += [] if as_usual else ["--controls", *told]
-        usual = RunConfig(task=self.tasks[0])
-        for name in KNOWN:
-            value = getattr(self.base, name)
-            replaced = suite is not None and any(
-                name in suite.recipes.get(task, {}) and name not in self.recipes.get(task, {}) for task in self.tasks
-            )
-            if value == getattr(usual, name) and not replaced and (name != "steps" or suite is not None):
-                continue
-            words += option(name, value)
-        return shlex.join([*words, "--out", str(out)])
 
 
 def run_folder(out: Path, config: RunConfig, *, algorithm: str | None = None) -> Path:

@@ -10,7 +10,7 @@ from agents.compare.wording import Row, label, ranks, score, unscored, which_tas
 FEW_SEEDS = 5
 """With fewer, an interval is hardly one: the bootstrap has too little to draw from."""
 TOLD = 3
-"""How many bonuses a sentence names, the best ones; the others are counted."""
+"""How many bonuses, or folders, a sentence names, the best ones or the first; the others are counted."""
 
 GAPS = {
     "failed": "Failed: {}. Their tracebacks stand in their folders; the same command tries them again.",
@@ -35,6 +35,10 @@ def gaps(records: Sequence[RunRecord]) -> list[str]:
     silent = sum(not record.scored for record in finished)
     if silent:
         found.append(f"{silent} of {len(finished)} finished runs ended no episode, and have no score.")
+    copies = [copy for record in records for copy in record.copies]
+    if copies:
+        named = ", ".join(copies[:TOLD]) + (f" and {len(copies) - TOLD} more" if len(copies) > TOLD else "")
+        found.append(f"Copies of runs that count once, equal in all settings and the seed: {named}.")
     return found
 
 

@@ -108,9 +108,12 @@ def test_page_holds_curves_maps_runs_and_how_to_make_them_again(study: Study, ma
     assert task["episode"]["src"].startswith("data:image/gif;base64,")
     assert set(task["maps"]) == {"none", "vime"}
     none, vime = shown["groups"]
-    assert vime["command"] == f"vime compare --tasks {TASK} --bonuses vime --seeds 3 --steps 20000 --out runs/again"
+    assert (
+        vime["command"]
+        == f"vime compare --tasks {TASK} --bonuses vime --seeds 3 --steps 20000 --out runs/again/vime-SparseMountainCar-v0/vime-ppo"
+    )
     assert none["runs"][1]["command"] == (
-        f"vime train --task {TASK} --bonus none --seed 1 --steps 20000 --out runs/again"
+        f"vime train --task {TASK} --bonus none --seed 1 --steps 20000 --out runs/again/vime-SparseMountainCar-v0/none-ppo-seed-1"
     )
     curve = vime["curves"]["episode_return"]
     assert (curve["from"], curve["to"]) == (1000, 19_000)
@@ -230,6 +233,18 @@ def test_a_folder_of_loose_runs_is_reported(tmp_path: Path) -> None:
     assert summary(tmp_path)["vime"]["seeds"] == 2
     assert "There is no control" in page.text
     assert "The runs differ in `scale` (0.5, 4.5)" in page.text
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_copies_of_a_loose_run_count_once(tmp_path: Path) -> None:
+    config = RunConfig(task="vime/SparseMountainCar-v0", steps=20_000)
+    fake_runs.leave_run(config, tmp_path / "a", first=100, finished=False)
+    for name in ("b", "c"):
+        fake_runs.leave_run(config, tmp_path / "deep" / name, first=100)
+    fake_runs.leave_run(replace(config, seed=1), tmp_path / "d", first=100)
+    page = Page(report(tmp_path))
+    assert (summary(tmp_path)["vime"]["seeds"], summary(tmp_path)["vime"]["unfinished"]) == (2, 0)
+    assert "Copies of runs that count once, equal in all settings and the seed: a, deep/c." in page.text
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -25,7 +25,7 @@ def test_the_command_of_a_run_makes_that_run(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(agents.train, "train", note)
     assert main(shlex.split(run_command(CONFIG))[1:]) == 130
-    assert read == [(CONFIG, Path("runs/again"))]
+    assert read == [(CONFIG, Path("runs/again/CartPole-v1/rnd-a2c-seed-3"))]
 
 
 def test_the_command_of_a_row_makes_all_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,4 +47,11 @@ def test_the_command_of_a_row_makes_all_its_runs(monkeypatch: pytest.MonkeyPatch
 def test_seeds_with_holes_are_run_in_a_loop() -> None:
     command = row_command([replace(CONFIG, seed=seed) for seed in (4, 0)])
     assert command.startswith("for s in 0 4; do vime train --task CartPole-v1 --bonus rnd ")
-    assert command.endswith('--seed "$s" --out runs/again/seed-"$s"; done')
+    assert command.endswith('--seed "$s" --out runs/again/CartPole-v1/rnd-a2c-seed-"$s"; done')
+
+
+def test_no_two_commands_of_a_page_share_a_folder() -> None:
+    others = [{"bonus": "none"}, {"bonus": "none", "algorithm": "trpo"}, {"task": "vime/DeepSea10-v0"}]
+    rows = [[replace(CONFIG, seed=seed, **change) for seed in range(2)] for change in ({}, *others)]
+    commands = [row_command(row) for row in rows] + [run_command(config) for row in rows for config in row]
+    assert len({command.split("--out ")[1] for command in commands}) == len(commands)

@@ -10,6 +10,7 @@ import pytest
 
 from agents.compare import compare, suite_study
 from agents.compare.launch import study_lock
+from agents.compare.rerun import study_command
 from agents.compare.store import open_study, read_study
 from agents.compare.study import Study, run_folder, same_agent
 from agents.config import RunConfig
@@ -154,7 +155,7 @@ def test_command_says_all_that_is_not_usual(study: Study) -> None:
     base = RunConfig(
         task=TASK, steps=20_000, scale=0.5, normalise_observations=False, bonus_settings={"hidden": [8, 8], "seed": 3}
     )
-    words = shlex.split(replace(study, base=base).command(Path("a folder")))
+    words = shlex.split(study_command(replace(study, base=base), Path("a folder")))
     expected = f"vime compare --tasks {TASK} --bonuses none vime --seeds 3 --scale 0.5 --steps 20000"
     settings = ["--bonus-settings", "hidden=[8, 8]", "seed=3", "--normalise-observations", "False"]
     assert words == [*expected.split(), *settings, "--out", "a folder"]
@@ -188,7 +189,7 @@ def test_command_line_reads_its_own_command(study: Study, read_back: Reader) -> 
     settings = {"hidden": [8, 8], "seed": 3, "rnd+e3b": {"weights": [2, 1]}}
     base = replace(study.base, normalise_observations=False, bonus_settings=settings, threads=2, environments=4)
     changed = replace(study, base=base, controls=("a2c",))
-    read, out = read_back(shlex.split(changed.command(Path("a folder")))[1:])
+    read, out = read_back(shlex.split(study_command(changed, Path("a folder")))[1:])
     assert read.runs() == changed.runs()
     assert out == Path("a folder")
 
@@ -324,7 +325,7 @@ def test_a_description_of_before_there_were_recipes_is_read(study: Study, tmp_pa
 def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
     """A suite of two tasks, `pair`, in place of all others."""
     pair = Suite(summary="a pair", tasks=(TASK, OTHER), recipes={OTHER: RECIPE}, controls={TASK: ("ppo-gsde",)})
-    for module in ("study", "suite"):
+    for module in ("rerun", "suite"):
         monkeypatch.setattr(f"agents.compare.{module}.SUITES", {"pair": pair})
     return pair
 
@@ -350,7 +351,7 @@ def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
 )
 def test_the_command_of_a_suite_reads_back_as_the_same_study(suite: Suite, read_back: Reader, words: str) -> None:
     asked, out = read_back(["compare", "--suite", "pair", *words.split(), "--seeds", "2", "--out", "x"])
-    command = shlex.split(asked.command(out))
+    command = shlex.split(study_command(asked, out))
     assert command[:4] == ["vime", "compare", "--suite", "pair"]
     again, _ = read_back(command[1:])
     assert again == asked
@@ -414,7 +415,7 @@ def test_a_suite_and_other_tasks_do_not_share_a_folder(suite: Suite, study: Stud
 
 def test_the_folder_alone_goes_on_with_its_study(mixed: Study, tmp_path: Path, read_back: Reader) -> None:
     open_study(mixed, tmp_path)
-    assert shlex.split(mixed.command(tmp_path)) == ["vime", "compare", "--out", str(tmp_path)]
+    assert shlex.split(study_command(mixed, tmp_path)) == ["vime", "compare", "--out", str(tmp_path)]
     assert read_back(["compare", "--out", str(tmp_path)])[0] == mixed
     more, _ = read_back(["compare", "--bonuses", "rnd", "--seeds", "1", "--scale", "3", "--out", str(tmp_path)])
     assert (more.bonuses, more.seeds, more.base.scale) == (("rnd",), (0,), 3.0)
@@ -447,11 +448,11 @@ def test_a_folder_of_another_kind_is_refused(study: Study, tmp_path: Path) -> No
 
 def test_what_words_cannot_say_is_said_by_the_folder(study: Study) -> None:
     folder = ["vime", "compare", "--out", "a folder"]
-    assert shlex.split(replace(study, seeds=(5, 7)).command(Path("a folder"))) == folder
+    assert shlex.split(study_command(replace(study, seeds=(5, 7)), Path("a folder"))) == folder
     uneven = replace(study, tasks=(TASK, OTHER), controls={OTHER: ("a2c",)})
-    assert shlex.split(uneven.command(Path("a folder"))) == folder
+    assert shlex.split(study_command(uneven, Path("a folder"))) == folder
     even = replace(study, tasks=(TASK, OTHER), controls=("a2c",))
-    assert "--controls a2c" in even.command(Path("a folder"))
+    assert "--controls a2c" in study_command(even, Path("a folder"))
 
 
 def test_a_study_under_way_is_not_changed_by_a_launch_that_is_refused(study: Study, tmp_path: Path) -> None:
