@@ -231,6 +231,32 @@ def test_nothing_is_wider_than_a_phone(browser: Any, path: Path, scheme: str) ->
     reader.context.close()
 
 
+@pytest.mark.parametrize("width", [360, 390])
+def test_a_contender_without_scores_on_a_task_fits_a_phone(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(sys.modules["agents.compare.report"], "draw", lambda records: iter(()))
+    base = RunConfig(task=TASKS[0], steps=20_000)
+    bonuses = ("none", "vime-faithful", "density-counts")
+    study = Study(tasks=TASKS, bonuses=bonuses, seeds=(0, 1), base=base, controls={TASKS[0]: ("ppo-entropy",)})
+    open_study(study, tmp_path)
+    for config in study.runs():
+        if config.bonus != "density-counts" or config.task == TASKS[0]:
+            fake_runs.leave_run(config, study.folder(tmp_path, config), first=500)
+    reader = Reader(browser, report(tmp_path), viewport={"width": width, "height": 800}, has_touch=True)
+    assert "no score on 1 of 2 tasks" in reader.text("#ranking tbody")
+    for node in reader.page.locator("main details").all():
+        node.evaluate("node => (node.open = true)")
+    reader.page.wait_for_timeout(100)
+    assert reader.overflow() <= 0
+    beyond = "all => all.filter(n => !n.closest('.wide') && n.getBoundingClientRect().right > innerWidth).length"
+    assert reader.page.eval_on_selector_all("main *", beyond) == 0
+    beside = "n => n.parentNode.getBoundingClientRect().right - n.getBoundingClientRect().right"
+    assert reader.page.eval_on_selector(".command .copy", beside) >= 0
+    assert reader.complaints == []
+    reader.context.close()
+
+
 def test_without_scripts_the_table_is_there(browser: Any, path: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -108,13 +108,9 @@ def test_page_holds_curves_maps_runs_and_how_to_make_them_again(study: Study, ma
     assert task["episode"]["src"].startswith("data:image/gif;base64,")
     assert set(task["maps"]) == {"none", "vime"}
     none, vime = shown["groups"]
-    assert (
-        vime["command"]
-        == f"vime compare --tasks {TASK} --bonuses vime --seeds 3 --steps 20000 --out runs/again/vime-SparseMountainCar-v0/vime-ppo"
-    )
-    assert none["runs"][1]["command"] == (
-        f"vime train --task {TASK} --bonus none --seed 1 --steps 20000 --out runs/again/vime-SparseMountainCar-v0/none-ppo-seed-1"
-    )
+    again = "--steps 20000 --out runs/again/vime-SparseMountainCar-v0"
+    assert vime["command"] == f"vime compare --tasks {TASK} --bonuses vime --seeds 3 {again}/vime-ppo"
+    assert none["runs"][1]["command"] == f"vime train --task {TASK} --bonus none --seed 1 {again}/none-ppo-seed-1"
     curve = vime["curves"]["episode_return"]
     assert (curve["from"], curve["to"]) == (1000, 19_000)
     assert curve["middle"][-1] == 11
