@@ -96,7 +96,8 @@ def compare_from(words: Sequence[str]) -> Callable[..., None]:
             rows = agents.compare.compare(study, out, jobs=jobs, ray=ray, display=not json)
             print_json(rows) if json else _print_study(rows, out / "report.html")
             if failed := sum(row["failed"] for row in rows):
-                raise SystemExit(f"vime: {failed} runs failed; each has its error.txt in its folder under {out}.")
+                runs = "1 run failed; it" if failed == 1 else f"{failed} runs failed; each"
+                raise SystemExit(f"vime: {runs} has its error.txt in its folder under {out}.")
 
     return compare
 
@@ -199,10 +200,14 @@ def _print_study(rows: list[dict[str, Any]], page: Path) -> None:
     from rich.console import Console
 
     from agents.compare import headline, table
+    from agents.compare.content import mixed
+    from agents.compare.records import read_runs
+    from agents.compare.verdict import gaps
     from agents.folder import read_json
 
     told = read_json(page.with_name("ranking.json"))
     Console().print(table(rows, told))
-    for sentence in headline(rows, told):
+    records = read_runs(page.parent)
+    for sentence in [*headline(rows, told), *gaps(records), *mixed(records)]:
         print(sentence)
     print(f"Page: {page}")

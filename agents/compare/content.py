@@ -164,7 +164,7 @@ def _failure(record: RunRecord, names: Mapping[Key, str], out: Path) -> dict[str
         "task": config.task,
         "label": names[config.task, config.algorithm, config.bonus],
         "seed": config.seed,
-        "reason": (record.error.strip().splitlines() or [""])[-1],
+        "reason": record.reason,
         "error": record.error[-ERROR_CHARACTERS:],
         "folder": str(record.folder.relative_to(out)),
     }

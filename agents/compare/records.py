@@ -57,6 +57,11 @@ class RunRecord:
         return self.status == "finished" and self.number("final_return") is not None
 
     @property
+    def reason(self) -> str:
+        """Why a failed run failed: the last line of its traceback."""
+        return (self.error.strip().splitlines() or [""])[-1]
+
+    @property
     def area(self) -> float | None:
         """Mean height of the learning curve, in return per episode; None where the run or its first episode is not
         finished."""

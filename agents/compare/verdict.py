@@ -1,6 +1,7 @@
 """A study in sentences: what was found, said no more surely than the runs allow, and what is not there."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from agents.compare.records import RunRecord
@@ -19,6 +20,11 @@ GAPS = {
 }
 """What is said of runs that are not finished, by status."""
 
+MISSING = {"failed": "failed", "unfinished": "are not finished", "unscored": "ended no episode"}
+"""Why a run has no score, by the name of its number in a row of the summary."""
+LETTERS = 160
+"""How much is said of a reason."""
+
 
 def headline(rows: Sequence[Row], told: Mapping[str, Any] | None = None) -> list[str]:
     """Returns what the study says: a sentence on all tasks, where there are several, and a few on each of them."""
@@ -30,7 +36,12 @@ def headline(rows: Sequence[Row], told: Mapping[str, Any] | None = None) -> list
 def gaps(records: Sequence[RunRecord]) -> list[str]:
     """Returns what is not there: runs that failed, are unfinished or missing, each in plain words."""
     counts = {status: sum(record.status == status for record in records) for status in GAPS}
-    found = [GAPS[status].format(f"{count:,} of {len(records):,} runs") for status, count in counts.items() if count]
+    reasons = _reasons(record.reason for record in records if record.status == "failed")
+    found = []
+    for status, count in counts.items():
+        if count:
+            runs = f"all {count:,}" if count == len(records) > 1 else f"{count:,} of {len(records):,}"
+            found.append(GAPS[status].format(f"{runs} runs{reasons if status == 'failed' else ''}"))
     finished = [record for record in records if record.status == "finished"]
     silent = sum(not record.scored for record in finished)
     if silent:
@@ -40,6 +51,15 @@ def gaps(records: Sequence[RunRecord]) -> list[str]:
         named = ", ".join(copies[:TOLD]) + (f" and {len(copies) - TOLD} more" if len(copies) > TOLD else "")
         found.append(f"Copies of runs that count once, equal in all settings and the seed: {named}.")
     return found
+
+
+def _reasons(told: Iterable[str]) -> str:
+    """Returns why runs failed, the most frequent reasons first, each with its number where there are several."""
+    counts = Counter(reason if len(reason) <= LETTERS else f"{reason[:LETTERS]}…" for reason in told if reason)
+    several = len(counts) > 1
+    named = [f"{reason} ({count:,})" if several else reason for reason, count in counts.most_common(TOLD)]
+    named += [f"{len(counts) - TOLD} other reasons"] if len(counts) > TOLD else []
+    return f": {'; '.join(named).removesuffix('.')}" if named else ""
 
 
 def _overall_verdict(told: Mapping[str, Any], tasks: int) -> str:
@@ -76,7 +96,7 @@ def _verdict(task: str, rows: Sequence[Row]) -> str:
     """Returns the sentences on one task."""
     scored = [row for row in rows if row["iqm"] is not None]
     if not scored:
-        return f"{task}: no run has finished with a score yet."
+        return f"{task}: {_nothing(rows)}."
     controls = [row for row in scored if row["bonus"] == CONTROL]
     control = next((row for row in controls if label(row) == CONTROL), next(iter(controls), None))
     curious = sorted((row for row in scored if row["bonus"] != CONTROL), key=lambda row: -row["iqm"])
@@ -96,7 +116,8 @@ def _verdict(task: str, rows: Sequence[Row]) -> str:
         text += " No run saw a reward" + (", so they cannot be told apart." if alike else " above zero.")
     if (seen or not alike) and control and curious and min(control["seeds"], curious[0]["seeds"]) > 1:
         text += " " + _comparison(curious, control)
-    text += _short_of(rows, unscored, "seeds", " Runs that failed or are not finished are not counted")
+    kinds = [words for name, words in MISSING.items() if any(row[name] for row in rows)]
+    text += _short_of(rows, unscored, "seeds", f" Runs that {' or '.join(kinds)} are not counted")
     counts = [row["seeds"] for row in scored]
     if min(counts) < FEW_SEEDS:
         few = "With" if len(set(counts)) == 1 else "With as few as"
@@ -113,6 +134,18 @@ def _short_of(rows: Sequence[Row], missing: Callable[[Row], int], there: str, wo
     if len(left_out) > TOLD:
         left_out = [f"{sum(count for _, count in short)} of {sum(count + row[there] for row, count in short)}"]
     return f"{words}: {', '.join(left_out)}." if left_out else ""
+
+
+def _nothing(rows: Sequence[Row]) -> str:
+    """Returns why there is no score on a task."""
+    failed, runs = sum(row["failed"] for row in rows), sum(unscored(row) for row in rows)
+    if failed == runs:
+        return f"all {runs:,} runs failed" if runs > 1 else "the run failed"
+    if failed + sum(row["unscored"] for row in rows) < runs:
+        return "no run has finished with a score yet"
+    return "no run that finished ended an episode, so there is no score" + (
+        f", and {failed:,} failed" if failed else ""
+    )
 
 
 def _result(row: Row, seen: bool) -> str:

@@ -215,8 +215,11 @@ def test_a_comparison_prints_json(tmp_path: Path) -> None:
 
 def test_a_study_whose_runs_fail_is_no_success(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = ["--tasks", "CartPole-v1", "--bonuses", "none", "--seeds", "1", "--environments", "1", "--steps", "100"]
-    with pytest.raises(SystemExit, match="1 runs failed"):
+    with pytest.raises(SystemExit, match="1 run failed; it has its"):
         main(["compare", *words, "--algorithm-settings", "n_steps=1", "--out", str(tmp_path)])
+    told = capfd.readouterr().out
+    assert "CartPole-v1: the run failed." in told
+    assert "Failed: 1 of 1 runs: " in told
 
 
 @pytest.mark.parametrize(("words", "said"), [(["explore"], "goes on"), (["transfer", "x"], "begins anew")])

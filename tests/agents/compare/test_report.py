@@ -9,6 +9,7 @@ import fake_runs
 import numpy as np
 import pytest
 
+from agents.__main__ import main
 from agents.compare import report, statistics
 from agents.compare.records import read_runs
 from agents.compare.scores import BOOTSTRAP_SEED, summarise
@@ -203,6 +204,35 @@ def test_a_run_without_an_episode_at_its_end_has_no_score(study: Study, make_fin
     path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": None}))
     assert "have no score" in Page(report(out)).text
     assert (summary(out)["vime"]["seeds"], summary(out)["vime"]["unscored"]) == (2, 1)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_study_all_of_whose_runs_failed_says_so_and_why(
+    study: Study, make_finished: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = make_finished(study, without=6)
+    for config in study.runs():
+        reason = "OSError: no room." if config.seed == 2 else "ValueError: the pole fell off"
+        fake_runs.leave_run(config, run_folder(out, config), finished=False)
+        (run_folder(out, config) / "error.txt").write_text(f"Traceback\n{reason}\n")
+    assert main(["report", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert f"{TASK}: all 6 runs failed." in told
+    assert "Failed: all 6 runs: ValueError: the pole fell off (4); OSError: no room. (2). Their tracebacks" in told
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_no_score_is_told_apart_from_failed(study: Study, make_finished: Make) -> None:
+    out = make_finished(study)
+    for config in study.runs()[:-2]:
+        path = run_folder(out, config) / "result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": None}))
+    text = Page(report(out)).text
+    assert "Runs that ended no episode are not counted: 2 of 3 of none, 2 of 3 of vime." in text
+    for config in study.runs()[-2:]:
+        path = run_folder(out, config) / "result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": None}))
+    assert "no run that finished ended an episode, so there is no score." in Page(report(out)).text
 
 
 @pytest.mark.slow
