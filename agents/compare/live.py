@@ -88,10 +88,11 @@ def progress(records: Sequence[RunRecord], under_way: set[Path]) -> dict[str, An
     counts = {status: sum(record.status == status for record in records) for status in STATUSES}
     running = sum(record.status == "unfinished" and record.folder in under_way for record in records)
     left = counts["unfinished"] + counts["missing"]
-    state = "ended" if not left else "running" if under_way else "stopped"
+    state = "ended" if not left else "running" if under_way else "stopped" if counts["unfinished"] else "waiting"
     texts = {
         "ended": "the study has ended",
         "running": f"live: {counts['finished']:,} of {len(records):,} runs finished, {running:,} under way",
+        "waiting": f"{left:,} of {len(records):,} runs have not begun yet, and none is under way",
         "stopped": f"no run has moved for {STILL_SECONDS / 60:.0f} minutes or more, and {left:,} are not finished",
     }
     told = gaps(records) if state != "running" else gaps([r for r in records if r.status in ("finished", "failed")])

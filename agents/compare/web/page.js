@@ -1,7 +1,8 @@
 /* What the reader has chosen, drawing the page from it, and on a live page asking for news. */
 
 const BEST = 6,
-  EVERY = 3000;
+  EVERY = 3000,
+  AFTER = 20000;
 const PARTS = [findings, ranking, profile, curves, firsts, table, maps, costs, runs, settings];
 const TITLES = {
   findings: "Findings",
@@ -115,7 +116,7 @@ function start() {
   if (app.live) follow(app);
 }
 
-/* Asks the server that the page came from for news, until the study has ended. What the reader has chosen, opened or
+/* Asks the server that the page came from for news, more slowly once the study has ended, for it may grow. What the reader has chosen, opened or
    points at stays as it is. */
 function follow(app) {
   let tag = null,
@@ -146,7 +147,7 @@ function follow(app) {
       }
     }
     if (news && !document.querySelector(".host:hover")) take_in();
-    if (app.live.state !== "ended") setTimeout(ask, failures > 1 ? 3 * EVERY : EVERY);
+    setTimeout(ask, app.live.state === "ended" ? AFTER : failures > 1 ? 3 * EVERY : EVERY);
   };
   setTimeout(ask, EVERY);
 }

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ import pytest
 
 from agents.compare import live
 from agents.compare.live import LivePage, Watcher
+from agents.compare.store import open_study
 from agents.compare.study import Study
 from vime import InvalidData, InvalidSettings
 
@@ -125,6 +127,11 @@ def test_it_says_whether_the_study_runs_has_stopped_or_has_ended(
     assert state(out)["live"] == {"state": "ended", "text": "the study has ended"}
 
 
+def test_a_study_of_which_nothing_has_begun_is_not_said_to_stand_still(study: Study, make_finished: Make) -> None:
+    told = state(make_finished(study, without=6))["live"]
+    assert told == {"state": "waiting", "text": "6 of 6 runs have not begun yet, and none is under way"}
+
+
 def test_a_study_that_is_moved_away_is_said_and_may_come_back(study: Study, make_finished: Make) -> None:
     out = make_finished(study)
     with served(out) as address:
@@ -186,4 +193,22 @@ def test_news_reach_an_open_page_and_leave_its_toggles_alone(browser: Any, study
         assert page.locator("#xscale-log").is_checked()
         assert page.locator("#settings details").first.get_attribute("open") is not None
         assert complaints == []
+        page.close()
+
+
+def test_an_open_page_sees_that_a_study_which_had_ended_grows(browser: Any, study: Study, make_finished: Make) -> None:
+    out = make_finished(study)
+    with served(out) as address:
+        page = browser.new_page()
+        page.clock.install()
+        page.goto(address)
+        page.clock.fast_forward(5_000)
+        page.locator("#live.ended").wait_for(timeout=20_000)
+        open_study(replace(study, seeds=(0, 1, 2, 3)), out)
+        page.clock.fast_forward(5_000)
+        page.wait_for_timeout(200)
+        assert page.locator("#live.ended").count() == 1  # it asks less often
+        page.clock.fast_forward(60_000)
+        page.locator("#live.running").wait_for(timeout=20_000)
+        assert "6 of 8 runs finished" in page.locator("#live").inner_text()
         page.close()
