@@ -1,15 +1,13 @@
 """Pictures of a study for where the page cannot go, as PNG: curves with intervals, and coverage."""
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.compare import statistics
 from agents.compare.curves import bands
 from agents.compare.records import RunRecord
-from agents.compare.scores import final_returns
 from agents.compare.study import CONTROL
 
 if TYPE_CHECKING:
@@ -25,8 +23,10 @@ LEAST_RETURN = 0.1
 SHORT = 14  # letters of a label of which three fit side by side
 GREY = "#5f5f5f"
 COLOURS = ("#0f60a6", "#dc2c0d", "#009260", "#d969ac", "#a88f47", "#1493f5", "#844327", "#4d27c3")
-"""The page's palette, told apart by colour-blind readers; the control is grey."""
-DASHES = ("-", "--", "-.", ":")
+"""The page's palette, given out in the order of the ranking as there: told apart by colour-blind readers, the control
+grey."""
+DASHES = ("-", (0, (3.5, 1.5)), (0, (1, 1.25)), (0, (4, 1.5, 1, 1.5)))
+CONTROL_DASHES = ((0, (2.5, 1.5)), *DASHES[1:])
 FEATURED = 6
 """How many bonuses a picture names, the best ones; with the controls. The page shows all."""
 
@@ -34,19 +34,35 @@ Runs = Mapping[str, Sequence[RunRecord]]
 """Runs of one task by the label of their line."""
 
 
+Look = tuple[str, Any]
+"""Colour and dashes of a line."""
+
+
+def looks(contenders: Iterable[Mapping[str, Any]]) -> dict[str, Look]:
+    """Returns by label how the page draws these contenders, which are in the order of the ranking."""
+    found: dict[str, Look] = {}
+    bonuses = controls = 0
+    for row in contenders:
+        if row["bonus"] == CONTROL:
+            found[row["label"]] = GREY, CONTROL_DASHES[controls % len(CONTROL_DASHES)]
+            controls += 1
+        else:
+            found[row["label"]] = COLOURS[bonuses % len(COLOURS)], DASHES[bonuses // len(COLOURS) % len(DASHES)]
+            bonuses += 1
+    return found
+
+
 def featured(runs: Runs) -> list[str]:
-    """Returns the labels that a picture has room for: the best bonuses by interquartile mean, and every control."""
+    """Returns the labels that a picture has room for: of `runs`, the best first, these bonuses, and every control."""
     controls = [label for label, records in runs.items() if records[0].config.bonus == CONTROL]
-    scores = {label: final_returns(records) for label, records in runs.items() if label not in controls}
-    middles = {label: statistics.iqm(values) if len(values) else float("-inf") for label, values in scores.items()}
-    best = sorted(middles, key=lambda label: -middles[label])
+    best = [label for label in runs if label not in controls]
     return [*(best if len(best) <= FEATURED + 1 else best[:FEATURED]), *controls]
 
 
-def learning_curves(task: str, runs: Runs) -> bytes | None:
+def learning_curves(task: str, runs: Runs, looks: Mapping[str, Look]) -> bytes | None:
     """Returns the task return over steps: interquartile mean of the seeds with its interval; None without a curve.
 
-    Of many bonuses the best have a colour and a name, the others are grey.
+    Of many bonuses the best have a colour and a name, the others are grey. `runs` have the best first.
     """
     named = featured(runs)
     others = [label for label in runs if label not in named]
@@ -65,8 +81,8 @@ def learning_curves(task: str, runs: Runs) -> bytes | None:
         if label in others:
             axes.plot(steps, curve["middle"], color=GREY, alpha=0.35, linewidth=0.8, zorder=1)
             continue
-        colour, dashes = _look(label, named)
-        axes.plot(steps, curve["middle"], dashes, color=colour, linewidth=2, label=label, zorder=3)
+        colour, dashes = looks[label]
+        axes.plot(steps, curve["middle"], linestyle=dashes, color=colour, linewidth=2, label=label, zorder=3)
         axes.fill_between(steps, curve["low"], curve["high"], color=colour, alpha=0.16, linewidth=0)
         hues += 1
     if not limit:
@@ -86,14 +102,6 @@ def learning_curves(task: str, runs: Runs) -> bytes | None:
         [handles[i] for i in order], [texts[i] for i in order], loc="outside lower center", ncols=columns, frameon=False
     )
     return figure_png(figure)
-
-
-def _look(label: str, named: Sequence[str]) -> tuple[str, str]:
-    """Returns colour and dashes of a line, the control's always the same."""
-    if label == CONTROL:
-        return GREY, "--"
-    place = [other for other in named if other != CONTROL].index(label)
-    return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
 
 
 def coverage_maps(task: str, counts: Mapping[str, np.ndarray], projection: "Projection") -> bytes | None:

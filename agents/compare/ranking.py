@@ -210,14 +210,18 @@ def _within(task: str, scores: Mapping[str, Mapping[str, np.ndarray]], mark: flo
 
 
 def with_ranks(rows: Iterable[Mapping[str, Any]], told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns the rows of the summary with their ranks within their tasks; None where a row has no score."""
+    """Returns the rows of the summary with their ranks within their tasks; None where a row has no score.
+
+    `order` is the place of the contender over all tasks, which settles what comes first where ranks are equal.
+    """
     names = ("rank", "rank_mean", "rank_low", "rank_high", "best_probability", "normalised", "solved")
     none = dict.fromkeys(names)
-    found = told["by_task"]
+    found, order = told["by_task"], [row["label"] for row in told["contenders"]]
     return [
         {
             **row,
             **none,
+            "order": order.index(row["label"]),
             **{n: value for n, value in found.get(row["task"], {}).get(row["label"], {}).items() if n in names},
         }
         for row in rows

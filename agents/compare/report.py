@@ -14,7 +14,7 @@ from agents.compare.scales import scales
 from agents.compare.scores import summarise
 from agents.compare.study import slug, write
 from agents.compare.verdict import gaps, headline
-from agents.compare.wording import markdown
+from agents.compare.wording import by_rank, markdown
 
 SUMMARY_FILE = "summary.json"
 RANKING_FILE = "ranking.json"
@@ -54,7 +54,7 @@ def report(out: Path) -> Path:
     """
     out = Path(out)
     found = find(out)
-    pictures = list(draw(found.records))
+    pictures = list(draw(found))
     for picture in pictures:
         write(out / picture.name, picture.content)
     write(out / SUMMARY_FILE, json.dumps(found.rows, indent=2, allow_nan=False) + "\n")
@@ -83,21 +83,24 @@ def episodes(pictures: Sequence[Picture]) -> dict[str, tuple[bytes, str]]:
     return {picture.task: (picture.content, picture.caption) for picture in pictures if picture.name.endswith(".gif")}
 
 
-def draw(records: Sequence[RunRecord]) -> Iterator[Picture]:
-    """Yields every picture that the runs allow, task by task."""
-    tasks = dict.fromkeys(record.config.task for record in records)
-    table = by_contender(records)
+def draw(found: Findings) -> Iterator[Picture]:
+    """Yields every picture that the runs allow, task by task; contenders stand and look in them as on the page."""
+    tasks = dict.fromkeys(record.config.task for record in found.records)
+    table, looks = by_contender(found.records), plots.looks(found.told["contenders"])
     for task in tasks:
-        runs = {label: of_label[task] for label, of_label in table.items() if task in of_label}
+        rows = by_rank([row for row in found.rows if row["task"] == task])
+        runs = {row["label"]: table[row["label"]][task] for row in rows}
         suffix = f"-{slug(task)}" if len(tasks) > 1 else ""
-        for name, picture, caption in _of_task(task, runs):
+        for name, picture, caption in _of_task(task, runs, looks):
             if picture is not None:
                 stem, ending = name.split(".")
                 yield Picture(task, f"{stem}{suffix}.{ending}", picture, caption)
 
 
-def _of_task(task: str, runs: Mapping[str, Sequence[RunRecord]]) -> Iterator[tuple[str, bytes | None, str]]:
-    yield "curves.png", plots.learning_curves(task, runs), ""
+def _of_task(
+    task: str, runs: Mapping[str, Sequence[RunRecord]], looks: Mapping[str, plots.Look]
+) -> Iterator[tuple[str, bytes | None, str]]:
+    yield "curves.png", plots.learning_curves(task, runs, looks), ""
     yield "coverage.png", _coverage(task, runs), ""
     earliest = animation.first_rewarded(record for records in runs.values() for record in records)
     if earliest is not None:

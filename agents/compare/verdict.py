@@ -99,7 +99,9 @@ def _verdict(task: str, rows: Sequence[Row]) -> str:
         return f"{task}: {_nothing(rows)}."
     controls = [row for row in scored if row["bonus"] == CONTROL]
     control = next((row for row in controls if label(row) == CONTROL), next(iter(controls), None))
-    curious = sorted((row for row in scored if row["bonus"] != CONTROL), key=lambda row: -row["iqm"])
+    curious = sorted(
+        (row for row in scored if row["bonus"] != CONTROL), key=lambda row: (-row["iqm"], row.get("order") or 0)
+    )
     seen = any(row["found"] for row in rows)
     told = [_result(row, seen) for row in curious[:TOLD]]
     others = [row["iqm"] for row in curious[TOLD:]]

@@ -148,8 +148,8 @@ def overall(row: Row) -> dict[str, str]:
 
 
 def by_rank(rows: Sequence[Row]) -> list[Row]:
-    """Returns the rows with the best first, and last those without a rank."""
-    return sorted(rows, key=lambda row: (row.get("rank") is None, row.get("rank") or 0))
+    """Returns the rows with the best first, equal ones as over all tasks, and last those without a rank."""
+    return sorted(rows, key=lambda row: (row.get("rank") is None, row.get("rank") or 0, row.get("order") or 0))
 
 
 def markdown(rows: Sequence[Row]) -> str:

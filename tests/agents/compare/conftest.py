@@ -31,7 +31,7 @@ def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what is not about pictures: they take most of the time of a report."""
     module = sys.modules["agents.compare.report"]  # the attribute of that name is the function
-    monkeypatch.setattr(module, "draw", lambda records: iter(()))
+    monkeypatch.setattr(module, "draw", lambda found: iter(()))
 
 
 @pytest.fixture

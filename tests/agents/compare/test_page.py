@@ -44,7 +44,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.unlink()
     missing.rmdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["agents.compare.report"], "draw", lambda records: iter(()))  # the page draws itself
+        patch.setattr(sys.modules["agents.compare.report"], "draw", lambda found: iter(()))  # the page draws itself
         return report(out)
 
 
@@ -235,7 +235,7 @@ def test_nothing_is_wider_than_a_phone(browser: Any, path: Path, scheme: str) ->
 def test_a_contender_without_scores_on_a_task_fits_a_phone(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    monkeypatch.setattr(sys.modules["agents.compare.report"], "draw", lambda records: iter(()))
+    monkeypatch.setattr(sys.modules["agents.compare.report"], "draw", lambda found: iter(()))
     base = RunConfig(task=TASKS[0], steps=20_000)
     bonuses = ("none", "vime-faithful", "density-counts")
     study = Study(tasks=TASKS, bonuses=bonuses, seeds=(0, 1), base=base, controls={TASKS[0]: ("ppo-entropy",)})
@@ -337,7 +337,7 @@ def test_a_large_study_makes_a_page_of_less_than_two_megabytes(tmp_path: Path) -
     open_study(study, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fake_runs, "ROWS", 150)
-        patch.setattr(sys.modules["agents.compare.report"], "draw", lambda records: iter(()))
+        patch.setattr(sys.modules["agents.compare.report"], "draw", lambda found: iter(()))
         for config in study.runs():
             fake_runs.leave_run(replace(config), study.folder(tmp_path, config), first=1000 * (1 + config.seed))
     assert report(tmp_path).stat().st_size < 2_000_000

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from agents.__main__ import main
-from agents.compare import report, statistics
+from agents.compare import plots, report, statistics
 from agents.compare.records import read_runs
 from agents.compare.scores import BOOTSTRAP_SEED, summarise
+from agents.compare.store import read_study
 from agents.compare.study import Study, run_folder
 from agents.config import RunConfig
 from vime import InvalidData, RunConflict
@@ -318,6 +319,31 @@ def test_several_tasks_have_pictures_of_their_own(study: Study, make_finished: M
     report(out)
     assert (out / "curves-vime-SparseMountainCar-v0.png").exists()
     assert (out / "curves-CartPole-v1.png").exists()
+
+
+def test_equal_bonuses_stand_in_one_order_and_look_alike_everywhere(
+    study: Study, make_finished: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All ended alike on the first task, and on the second `icm` is the best: that order settles the ties."""
+    drawn: list[tuple[list[str], dict[str, plots.Look]]] = []
+
+    def note(task: str, runs: plots.Runs, looks: dict[str, plots.Look]) -> None:
+        drawn.append((list(runs), looks))
+
+    monkeypatch.setattr(plots, "learning_curves", note)
+    out = make_finished(replace(study, tasks=(TASK, "CartPole-v1"), bonuses=("none", "rnd", "icm")))
+    for config in read_study(out).runs():
+        path = run_folder(out, config) / "result.json"
+        best = config.bonus == "icm" and config.task == "CartPole-v1"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": 1.0 + best}))
+    page = content(report(out))
+    order = [contender["label"] for contender in page["contenders"]]
+    assert order[0] == "icm"
+    first, second = drawn
+    assert first[0] == order
+    assert [line.split(" | ")[2] for line in (out / "table.md").read_text().splitlines()[2:5]] == order
+    assert first[1]["icm"] == second[1]["icm"] == (plots.COLOURS[0], "-")
+    assert first[1]["none"][0] == plots.GREY
 
 
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
