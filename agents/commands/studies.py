@@ -1,6 +1,7 @@
 """Commands on studies: `compare`, `report` and `demo`."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -67,7 +68,8 @@ def compare_from(words: Sequence[str]) -> Callable[..., None]:
             ray: HOST:PORT of a Ray cluster that this machine is in, or auto; its machines must share the folder.
             only: Run this one run of the study alone, counted from 0 among those that the latest --count told of, and
                 write no page: for batch systems.
-            count: Only make the folder, and print how many runs the study has.
+            count: Only make the folder, and print how many runs the study has now, with those that it had before; what
+                was asked for is said beside it where that is fewer.
             json: Print the summary as JSON, and no live display.
         """
         import agents.compare
@@ -89,7 +91,10 @@ def compare_from(words: Sequence[str]) -> Callable[..., None]:
         if only is not None and (count or json or ray is not None or jobs is not None):
             raise InvalidSettings("`--only` makes one run, here: leave out --count, --json, --ray and --jobs.")
         if count:
-            print(len(agents.compare.open_study(study.check(), out).runs()))
+            asked, there = len(study.check().runs()), len(agents.compare.open_study(study, out).runs())
+            print(there)
+            if asked < there:  # not on the output, which batch systems read
+                print(f"{asked} runs asked for, {there} in the study.", file=sys.stderr)
         elif only is not None:
             _print_run(agents.compare.compare_one(study, out, only))
         else:

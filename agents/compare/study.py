@@ -1,5 +1,6 @@
 """A study: a question, and the runs that answer it, in a folder that can grow but never change its meaning."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -113,6 +114,8 @@ class Study:
                 env = make_environment(config.task, config.task_settings)
                 check_spaces(*pair, env.observation_space, env.action_space)
                 env.close()
+                if any(isinstance(value, Mapping) for value in config.algorithm_settings.values()):
+                    _try_out(config)
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -162,6 +165,21 @@ def write(path: Path, content: str | bytes) -> None:
     """Writes `content` so that a reader, or a crash, sees the old file or the new one and nothing between."""
     data = content.encode() if isinstance(content, str) else content
     write_atomically(path, lambda file: file.write(data))
+
+
+def _try_out(config: RunConfig) -> None:
+    """Builds the learner once, small: names within a mapping of settings are known to parts of the algorithm alone."""
+    from agents.factory import make_model, make_task
+
+    few = min(config.copies, 2)
+    small = replace(config, bonus=CONTROL, bonus_settings={}, environments=few, device="cpu")
+    memory = {"buffer_size": 1000} if "buffer_size" in ALGORITHMS[config.algorithm].settings else {}
+    env = make_task(small)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of rollouts that do not fill the last batch
+            make_model(small, env, **memory)
+    finally:
+        env.close()
 
 
 def settings_of(bonus: str, settings: Mapping[str, Any]) -> dict[str, Any]:

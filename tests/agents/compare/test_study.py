@@ -254,6 +254,32 @@ def test_a_task_that_refuses_its_settings_is_refused_before_anything_runs(study:
         replace(study, tasks=("CartPole-v1",), base=base).check()
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "dqn"])
+def test_a_typo_within_a_setting_is_refused_before_anything_runs(study: Study, tmp_path: Path, algorithm: str) -> None:
+    def told(name: str) -> Study:
+        settings = {"policy_kwargs": {name: [32, 32]}}
+        return replace(
+            study, tasks=(OTHER,), base=RunConfig(task=OTHER, algorithm=algorithm, algorithm_settings=settings)
+        )
+
+    with pytest.raises(InvalidSettings, match=r"cannot be built with .*net_arhc"):
+        compare(told("net_arhc"), tmp_path / "out", display=False)
+    assert not (tmp_path / "out").exists()
+    assert told("net_arch").check()
+
+
+def test_count_says_the_size_of_the_study_and_what_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from agents.__main__ import main
+
+    words = ["compare", "--tasks", OTHER, "--out", str(tmp_path), "--count", "--seeds", "3", "--bonuses"]
+    assert main([*words, "none", "rnd"]) == 0
+    assert capsys.readouterr() == ("6\n", "")
+    assert main([*words, "icm"]) == 0
+    assert capsys.readouterr() == ("9\n", "3 runs asked for, 9 in the study.\n")
+
+
 def test_a_control_that_runs_anyway_is_refused(study: Study) -> None:
     with pytest.raises(InvalidSettings, match="anyway"):
         replace(study, controls=("ppo",)).check()
