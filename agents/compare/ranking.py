@@ -45,9 +45,9 @@ def ranking(records: Sequence[RunRecord], scales: Mapping[str, Scale]) -> dict[s
     bounds: of the normalised interquartile mean to the control on the seeds that both have; `solved_tasks`: tasks on
     which at least half of the runs reach the mark, of `marked_tasks` that have one; `runs`: how many have a score, of
     `asked`. A contender without a score on some task that others have a score on comes last, unranked, with the names
-    of these tasks as `missing`; its figures are of the others. `profiles`: which part of the runs lies above each of
-    `thresholds`, with bounds. `by_task`: the ranks within each task, with `normalised`, the interquartile mean, and
-    `solved`, the runs that reach the mark.
+    of these tasks as `missing`, and as `absent` of those that it has no run of; its figures are of the others.
+    `profiles`: which part of the runs lies above each of `thresholds`, with bounds. `by_task`: the ranks within each
+    task, with `normalised`, the interquartile mean, and `solved`, the runs that reach the mark.
 
     Tasks without a reference on which all runs ended alike have no scale: they are left out over all, as `tied`. What
     comes from draws, every bound and the shares of ranks, is None where they have but one run of a task to draw from.
@@ -107,6 +107,7 @@ def _figures(
         "runs": sum(len(values) for values in mine.values()),
         "seeds": min((len(values) for values in mine.values()), default=0),
         "missing": [task for task in tasks if task not in mine],
+        "absent": [task for task in tasks if task not in table[label]],
         "asked": sum(len(runs) for task, runs in table[label].items() if task in tasks),
     }
     row |= dict.fromkeys(f"{name}{end}" for name in INTERVALS for end in ENDS)

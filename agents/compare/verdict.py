@@ -72,8 +72,8 @@ def _overall_verdict(told: Mapping[str, Any], tasks: int) -> str:
     control = next((row for row in ranked[TOLD:] if row["label"] == CONTROL), None)
     if control is not None:
         text += f"; the control {score(control['iqm'])}, rank {ranks(control)} of {len(ranked)}"
-    unranked = [label(row) for row in told["contenders"] if row["rank"] is None]
-    text += f". Without a score on each of these tasks, and so not ranked: {', '.join(unranked)}." if unranked else "."
+    unranked = [f"{label(row)} ({lacking(row, tasks)})" for row in told["contenders"] if row["rank"] is None]
+    text += f". Not ranked: {', '.join(unranked)}." if unranked else "."
     if told["tied"]:
         text += f" Left out, for all runs ended alike there: {', '.join(told['tied'])}."
     text += _short_of(ranked, lambda row: row["asked"] - row["runs"], "runs", " Runs without a score")
@@ -81,6 +81,13 @@ def _overall_verdict(told: Mapping[str, Any], tasks: int) -> str:
     if seeds < FEW_SEEDS:
         text += f" With as few as {seeds} seed{'s' if seeds > 1 else ''} this is a hint, not evidence."
     return text
+
+
+def lacking(row: Row, tasks: int) -> str:
+    """Returns why a contender is not ranked over so many tasks."""
+    absent, silent = len(row["absent"]), len(row["missing"]) - len(row["absent"])
+    parts = [f"{words} {count}" for words, count in (("not run on", absent), ("no score on", silent)) if count]
+    return f"{' and '.join(parts)} of {tasks} tasks"
 
 
 def _standing(row: Row) -> str:

@@ -40,6 +40,13 @@ function rankRows(app) {
   return { over: task, rows: rows.sort((a, b) => (a.rank ?? 1e9) - (b.rank ?? 1e9)) };
 }
 
+/* Why a contender is not ranked over so many tasks. */
+function lacking(row, tasks) {
+  const silent = row.missing.length - row.absent.length;
+  const parts = [row.absent.length && `not run on ${row.absent.length}`, silent && `no score on ${silent}`].filter(Boolean);
+  return `${parts.join(" and ")} of ${tasks} tasks`;
+}
+
 function ranking(app) {
   const { data, state } = app,
     { over, rows } = rankRows(app),
@@ -97,7 +104,7 @@ function ranking(app) {
         "th",
         { scope: "row" },
         name(app, row.label),
-        row.missing && row.missing.length ? h("small", {}, ` no score on ${row.missing.length} of ${data.tasks.length} tasks`) : null,
+        row.missing && row.missing.length ? h("small", {}, ` not ranked: ${lacking(row, data.tasks.length)}`) : null,
       ),
       h("td", { class: "plot" }, track(scale, row.iqm, row.low, row.high, look(contender), zero)),
       h(

@@ -244,7 +244,8 @@ def test_a_contender_without_scores_on_a_task_fits_a_phone(
         if config.bonus != "density-counts" or config.task == TASKS[0]:
             fake_runs.leave_run(config, study.folder(tmp_path, config), first=500)
     reader = Reader(browser, report(tmp_path), viewport={"width": width, "height": 800}, has_touch=True)
-    assert "no score on 1 of 2 tasks" in reader.text("#ranking tbody")
+    assert "density-counts not ranked: no score on 1 of 2 tasks" in reader.text("#ranking tbody")
+    assert "none (ppo-entropy) not ranked: not run on 1 of 2 tasks" in reader.text("#ranking tbody")
     for node in reader.page.locator("main details").all():
         node.evaluate("node => (node.open = true)")
     reader.page.wait_for_timeout(100)

@@ -118,6 +118,15 @@ def test_a_contender_without_a_score_on_a_task_is_not_ranked_among_those_that_ha
     assert found["none"]["rank"] == 1
 
 
+def test_the_sentence_on_all_tasks_says_why_a_contender_is_not_ranked() -> None:
+    table = {(task, bonus): [0.1, 0.2] for task in UNIT for bonus in ("none", "rnd")}
+    records = runs(table | {("A-v0", "icm"): [0.3, 0.4]})
+    records += runs({("A-v0", "none"): [0.5, 0.6]}, algorithm="ppo-gsde")
+    records.append(RunRecord(config=RunConfig(task="B-v0", bonus="icm"), folder=Path("nowhere"), status="failed"))
+    first = headline(summarise(records), ranking(records, UNIT))[0]
+    assert "Not ranked: icm (no score on 1 of 2 tasks), none (ppo-gsde) (not run on 1 of 2 tasks)." in first
+
+
 def test_a_task_nobody_has_a_score_on_stops_no_ranking() -> None:
     records = runs({("A-v0", "none"): [0.0], ("A-v0", "rnd"): [1.0]})
     records.append(RunRecord(config=RunConfig(task="B-v0", bonus="rnd"), folder=Path("nowhere"), status="missing"))
