@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.compare.study import GRID, QUESTION, Study, is_for_one, parts_of, write
+from agents.compare.worker import ERROR_FILE
 from agents.config import RunConfig
-from agents.folder import STUDY_FILE, contents, differences
+from agents.folder import STUDY_FILE, TRACKS, contents, differences
 from vime.errors import InvalidSettings, RunConflict, nearest
 
 
@@ -31,7 +32,8 @@ def read_study(out: Path) -> Study | None:
 def grown_study(study: Study, out: Path) -> Study:
     """Returns `study` grown by the one that stands in `out`; writes nothing.
 
-    More tasks, bonuses, controls or seeds are welcome; the settings that runs share must be the ones that stand there.
+    More tasks, bonuses, controls or seeds are welcome; the settings that runs share must be the ones that stand there,
+    unless every run there failed before it learnt anything.
 
     Raises:
         RunConflict: the folder holds a study of other settings, or something else.
@@ -45,11 +47,12 @@ def grown_study(study: Study, out: Path) -> Study:
     if before.suite != study.suite:
         kinds = [f"of the suite {name!r}" if name else "of no suite" for name in (before.suite, study.suite)]
         raise RunConflict(f"The study in {out} is {kinds[0]}, and this one is {kinds[1]}: choose another folder.")
-    same = {name: getattr(before.base, name) for name in GRID}
-    _agree(f"The study in {out}", before.base, replace(study.base, **same))
-    for task in set(before.tasks) & set(study.tasks):
-        there, here = (replace(part.configured(task), **same) for part in (before, study))
-        _agree(f"The study in {out}, on {task!r},", there, here)
+    if not all(_refused(before.folder(out, config)) for config in before.runs()):
+        same = {name: getattr(before.base, name) for name in GRID}
+        _agree(f"The study in {out}", before.base, replace(study.base, **same))
+        for task in set(before.tasks) & set(study.tasks):
+            there, here = (replace(part.configured(task), **same) for part in (before, study))
+            _agree(f"The study in {out}, on {task!r},", there, here)
     grown = replace(
         study,
         question=before.question if study.question == QUESTION else study.question,
@@ -63,6 +66,11 @@ def grown_study(study: Study, out: Path) -> Study:
         },
     )
     return _known_settings(grown)
+
+
+def _refused(folder: Path) -> bool:
+    """Whether the run in `folder` failed before it learnt anything, so that one of other settings may replace it."""
+    return (folder / ERROR_FILE).is_file() and not any((folder / name).exists() for name in TRACKS)
 
 
 def _known_settings(study: Study) -> Study:
@@ -87,7 +95,7 @@ def open_study(study: Study, out: Path) -> Study:
     before, grown = read_study(out), grown_study(study, out)
     for config in grown.runs():
         standing = read_config(grown.folder(out, config))
-        if standing is not None:
+        if standing is not None and not _refused(grown.folder(out, config)):
             _agree(f"The run in {grown.folder(out, config)}", standing, config)
     make_folder(out)
     if before is None or grown.to_json() != before.to_json():  # many may open it at a time, one for each of its runs

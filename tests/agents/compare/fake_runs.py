@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.config import RunConfig
+from agents.folder import RunFolder
 from agents.metrics import COLUMNS
 
 HEADER = ",".join(COLUMNS)
@@ -70,6 +71,20 @@ def one_raises(config: RunConfig, folder: Path) -> None:
         print("about to fail")
         raise ValueError("the pole fell off")
     quick(config, folder)
+
+
+def refuses(config: RunConfig, folder: Path) -> None:
+    """Fails as a run does whose settings cannot be: its folder has its configuration, and nothing that it learnt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config.to_json()))
+    raise ValueError("no such setting")
+
+
+def takes_its_folder(config: RunConfig, folder: Path) -> None:
+    """Runs as a real one does, which first sees to it that the folder is its own."""
+    with RunFolder(folder, config):
+        (folder / "error.txt").unlink(missing_ok=True)
+        leave_run(config, folder)
 
 
 def one_is_killed(config: RunConfig, folder: Path) -> None:

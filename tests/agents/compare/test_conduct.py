@@ -51,6 +51,24 @@ def test_other_settings_touch_nothing(study: Study, tmp_path: Path) -> None:
     assert (tmp_path / "study.json").read_bytes() == before
 
 
+@pytest.mark.usefixtures("no_pictures")
+def test_settings_may_be_put_right_where_every_run_failed_at_its_start(study: Study, tmp_path: Path) -> None:
+    compare(study, tmp_path, display=False, run=fake_runs.refuses)
+    other = replace(study, base=replace(study.base, steps=30_000))
+    rows = compare(other, tmp_path, display=False, run=fake_runs.takes_its_folder)
+    assert [(row["seeds"], row["failed"]) for row in rows] == [(3, 0), (3, 0)]
+    assert json.loads((tmp_path / "study.json").read_text())["base"]["steps"] == 30_000
+    with pytest.raises(RunConflict, match="`steps`"):  # these have learnt
+        compare(study, tmp_path, display=False, run=fake_runs.takes_its_folder)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_settings_stay_where_one_run_has_learnt(study: Study, tmp_path: Path) -> None:
+    compare(study, tmp_path, display=False, run=fake_runs.one_raises)
+    with pytest.raises(RunConflict, match="`steps`"):
+        compare(replace(study, base=replace(study.base, steps=1)), tmp_path, display=False, run=fake_runs.quick)
+
+
 def test_an_unknown_name_leaves_no_folder(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UnknownName):
         compare(replace(study, bonuses=("vimee",)), tmp_path / "new", display=False, run=fake_runs.quick)
