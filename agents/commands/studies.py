@@ -119,13 +119,16 @@ def _print_run(state: "RunState") -> None:
 def _standing(out: Path, config: RunConfig, grid: dict[str, Any], named: Collection[str]) -> "Study":
     """The study in `out` with what was asked for beside it."""
     from agents.compare.store import read_study
+    from agents.compare.study import other_agents
     from vime.errors import InvalidSettings
 
     study = read_study(out)
     if study is None:
         raise InvalidSettings(f"{out} holds no study to go on with: name `--tasks`, or a `--suite` (`vime list`).")
     settings = {field.name: getattr(config, field.name) for field in fields(RunConfig) if field.name in named}
-    return replace(study, base=replace(study.base, **settings), **grid)
+    study = replace(study, base=replace(study.base, **settings))
+    controls = {task: other_agents(names, study.configured(task)) for task, names in study.controls.items()}
+    return replace(study, **{"controls": controls, **grid})
 
 
 def _bonuses(names: tuple[str, ...]) -> tuple[str, ...]:

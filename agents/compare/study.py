@@ -167,6 +167,11 @@ def write(path: Path, content: str | bytes) -> None:
     write_atomically(path, lambda file: file.write(data))
 
 
+def other_agents(controls: Iterable[str], shared: RunConfig) -> tuple[str, ...]:
+    """Returns the controls that are another agent than `shared` without a bonus, which runs anyway."""
+    return tuple(name for name in controls if not same_agent(shared, name))
+
+
 def _try_out(config: RunConfig) -> None:
     """Builds the learner once, small: names within a mapping of settings are known to parts of the algorithm alone."""
     from agents.factory import make_model, make_task

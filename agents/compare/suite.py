@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from agents.compare.study import GRID, Study, class_of, same_agent
+from agents.compare.study import GRID, Study, class_of, other_agents
 from agents.config import RunConfig
 from agents.names import ALGORITHMS
 from agents.suites import SUITES, Suite
@@ -55,7 +55,7 @@ def suite_study(
         base=base,
         recipes=recipes,
         controls={
-            task: names if controls is not None else _others(names, replace(base, **recipes[task]))
+            task: names if controls is not None else other_agents(names, replace(base, **recipes[task]))
             for task, names in (suite.controls if controls is None else _chosen(suite, controls)).items()
             if task in recipes
         },
@@ -77,11 +77,6 @@ def _adapted(recipe: Mapping[str, Any], base: RunConfig, given: Collection[str])
         elif isinstance(value, Mapping):
             adapted[field] = {**value, **getattr(base, field)}
     return adapted
-
-
-def _others(names: Iterable[str], shared: RunConfig) -> tuple[str, ...]:
-    """The controls that are another agent than the one that runs without a bonus anyway."""
-    return tuple(name for name in names if not same_agent(shared, name))
 
 
 def _chosen(suite: Suite, names: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -72,8 +72,12 @@ def _overall_verdict(told: Mapping[str, Any], tasks: int) -> str:
     control = next((row for row in ranked[TOLD:] if row["label"] == CONTROL), None)
     if control is not None:
         text += f"; the control {score(control['iqm'])}, rank {ranks(control)} of {len(ranked)}"
-    unranked = [f"{label(row)} ({lacking(row, tasks)})" for row in told["contenders"] if row["rank"] is None]
-    text += f". Not ranked: {', '.join(unranked)}." if unranked else "."
+    unranked: dict[str, list[str]] = {}
+    for row in told["contenders"]:
+        if row["rank"] is None:
+            unranked.setdefault(lacking(row, tasks), []).append(label(row))
+    reasons = [f"{', '.join(names)} ({reason})" for reason, names in unranked.items()]
+    text += f". Not ranked: {'; '.join(reasons)}." if reasons else "."
     if told["tied"]:
         text += f" Left out, for all runs ended alike there: {', '.join(told['tied'])}."
     text += _short_of(ranked, lambda row: row["asked"] - row["runs"], "runs", " Runs without a score")

@@ -124,7 +124,7 @@ def test_the_sentence_on_all_tasks_says_why_a_contender_is_not_ranked() -> None:
     records += runs({("A-v0", "none"): [0.5, 0.6]}, algorithm="ppo-gsde")
     records.append(RunRecord(config=RunConfig(task="B-v0", bonus="icm"), folder=Path("nowhere"), status="failed"))
     first = headline(summarise(records), ranking(records, UNIT))[0]
-    assert "Not ranked: icm (no score on 1 of 2 tasks), none (ppo-gsde) (not run on 1 of 2 tasks)." in first
+    assert "Not ranked: icm (no score on 1 of 2 tasks); none (ppo-gsde) (not run on 1 of 2 tasks)." in first
 
 
 def test_a_task_nobody_has_a_score_on_stops_no_ranking() -> None:

@@ -313,6 +313,15 @@ def test_a_suite_leaves_out_controls_that_a_setting_makes_no_other_agent(read_ba
     assert set(asked.controls.values()) == {("ppo-gsde",)}
 
 
+def test_a_study_of_before_goes_on_without_a_control_that_is_no_other_agent(
+    study: Study, tmp_path: Path, read_back: Reader
+) -> None:
+    same = {"algorithm_settings": {"ent_coef": 0.01}}
+    open_study(replace(study, recipes={TASK: same}, controls=("ppo-entropy", "ppo-gsde")), tmp_path)
+    asked, _ = read_back(["compare", "--out", str(tmp_path)])
+    assert asked.check().controls == {TASK: ("ppo-gsde",)}
+
+
 @pytest.mark.parametrize("name", ["seed", "bonus", "task", "stepps"])
 def test_a_recipe_of_unknown_fields_or_of_the_grid_is_refused(study: Study, name: str) -> None:
     with pytest.raises(InvalidSettings, match=name):
