@@ -71,7 +71,8 @@ def imitate(seed: int, chosen: Arguments) -> dict[str, float]:
         "MlpPolicy", unpaid, n_steps=256, batch_size=256, gamma=0.95, learning_rate=1e-3, seed=seed, device="cpu"
     )
     shown = demonstrations(gymnasium.make(PENDULUM), expert, chosen.shown, seed=seed)
-    attach(model, Imitation(unpaid.observation_space, unpaid.action_space, shown, Imitation.Settings(seed=seed)))
+    judge: Any = Imitation(unpaid.observation_space, unpaid.action_space, shown, Imitation.Settings(seed=seed))
+    attach(model, judge)
     model.learn(chosen.steps)
     return {"return": played(lambda obs: model.predict(obs, deterministic=True)[0], chosen.episodes)}
 
@@ -83,7 +84,8 @@ def learn_skills(seed: int, chosen: Arguments) -> dict[str, float]:
     model = PPO("MlpPolicy", env, n_steps=512, batch_size=512, ent_coef=0.01, seed=seed, device="cpu")
     reward = SkillReward(env.observation_space, chosen.skills, SkillReward.Settings(seed=seed))
     before = _told(model, reward, chosen)
-    attach(model, reward)
+    teacher: Any = reward
+    attach(model, teacher)
     model.learn(chosen.steps)
     after = _told(model, reward, chosen)
     return {"told": after[0], "told_before": before[0], "cells": after[1], "cells_before": before[1]}

@@ -87,10 +87,16 @@ def _contenders(groups: Iterable[Key], names: Mapping[Key, str], told: Mapping[s
             "label": label,
             "bonus": first[label][2],
             "control": first[label][2] == CONTROL,
-            "summary": BONUSES.get(first[label][2], "a mixture of bonuses, each on its own scale"),
+            "summary": _summary(first[label][2]),
         }
         for label in order
     ]
+
+
+def _summary(bonus: str) -> str:
+    if "+" in bonus:
+        return "a mixture of bonuses, each on its own scale"
+    return BONUSES.get(bonus, "a bonus of your own")
 
 
 def _task(
