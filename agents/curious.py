@@ -154,7 +154,7 @@ class Curiosity:
             raise CheckpointError(f"This saved state is no state of a curious model: {error!r}.") from error
 
     def load_learned(self, state: Mapping[str, Any]) -> None:
-        """Continues from what `learned` returned.
+        """Continues from what `learned` returned; a state that is refused changes nothing.
 
         Raises:
             CheckpointError: it belongs to another bonus, rule of the weight, or number of streams.
@@ -166,13 +166,18 @@ class Curiosity:
             )
         if (state.get("streams") is None) != (self.streams is None):
             raise CheckpointError("One of the two has a second stream and the other has none: take the same `streams`.")
+        before = self.learned()
         try:
-            self.bonus.load_state_dict(state["bonus"])
-            self.rule.load_state_dict(state["weight"])
-            if self.streams is not None:
-                self.streams.load_state_dict(state["streams"])
+            self._take(state)
         except UNFIT as error:
+            self._take(before)
             raise CheckpointError(f"This saved state is no state of a curious model: {error!r}.") from error
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        self.bonus.load_state_dict(state["bonus"])
+        self.rule.load_state_dict(state["weight"])
+        if self.streams is not None:
+            self.streams.load_state_dict(state["streams"])
 
 
 def _sums(rewards: Float[np.ndarray, "..."], weighted: Float[np.ndarray, "..."]) -> Float[np.ndarray, "4"]:

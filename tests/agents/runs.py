@@ -43,6 +43,7 @@ def small(algorithm: str = "ppo", **changes: Any) -> RunConfig:
         "steps": 2048 if on_policy else 400,
         "environments": 4 if on_policy else None,
         "seed": 3,
+        "bonus_settings": {"learn_every": 200},  # so that what is stopped and goes on has learned
         "algorithm_settings": {**NET, **settings},
     }
     return RunConfig(**usual | changes)

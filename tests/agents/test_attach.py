@@ -358,3 +358,12 @@ def test_a_state_of_another_number_of_copies_is_refused_and_changes_nothing(walk
         curiosity(model).load_state_dict(curiosity(other).state_dict())
     assert curiosity(model).bonus.bonus.table.counts == before
     assert curiosity(other).bonus.bonus.table.counts != before
+
+
+def test_a_state_that_is_refused_halfway_changes_nothing(walk: Any) -> None:
+    model, other = (attach(build("ppo", DummyVecEnv([walk])), "counts", weight="tuned").learn(n) for n in (16, 32))
+    before = dict(curiosity(model).bonus.bonus.table.counts)
+    for load in (curiosity(model).load_state_dict, curiosity(model).load_learned):
+        with pytest.raises(CheckpointError, match="no state of a curious model"):
+            load({**curiosity(other).state_dict(), "weight": {}})
+        assert curiosity(model).bonus.bonus.table.counts == before

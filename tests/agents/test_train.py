@@ -16,7 +16,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from agents import metrics
 from agents.config import RunConfig
-from agents.evaluate import SHORTEST, evaluate, load
+from agents.evaluate import SHORTEST, evaluate, load, play
+from agents.factory import make_model, make_task
 from agents.folder import RunFolder
 from agents.metrics import COLUMNS, MetricsFile
 from agents.train import train
@@ -316,3 +317,21 @@ def test_every_column_of_the_metrics_is_described() -> None:
     for name in COLUMNS:
         assert f"`{name}`" in metrics.__doc__  # type: ignore[operator]
         assert re.search(rf"^\|[^|]*`{name}`", page, re.MULTILINE), name
+
+
+def test_evaluation_shows_the_policy_what_it_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small("ppo", normalise_observations=True)
+    model = make_model(config, make_task(config))
+    normaliser = model.get_vec_normalize_env()
+    assert normaliser is not None
+    normaliser.obs_rms.mean, normaliser.obs_rms.var = np.full(4, 100.0), np.ones(4)
+    seen = []
+
+    def predict(obs: np.ndarray, **_: Any) -> tuple[np.ndarray, None]:
+        seen.append(obs.copy())
+        return np.zeros(len(obs), int), None
+
+    monkeypatch.setattr(model, "predict", predict)
+    returns = play(model, config, 2, 0)
+    assert all((obs == -normaliser.clip_obs).all() for obs in seen)
+    assert all(8 <= value <= 11 for value in returns)  # a cart-pole that is pushed one way falls after as many steps

@@ -275,6 +275,7 @@ def test_the_folder_alone_goes_on_and_warnings_are_said_plainly(
     said = capsys.readouterr()
     assert json.loads(said.out.splitlines()[-1])["steps"] == 40
     warned = [line for line in said.err.splitlines() if "cannot exceed" in line]
+    assert warned
     assert all(line.startswith("vime: ") for line in warned)
 
 

@@ -1,5 +1,6 @@
 """Rewards that came after the exploration: planned for, trained for in imagination, and refused in time."""
 
+from itertools import pairwise
 from typing import Any
 
 import gymnasium
@@ -182,3 +183,56 @@ def test_an_imagined_future_that_diverges_is_cut() -> None:
     assert reward.tolist() == [1.0, 0.0, 1.0, 0.0]
     assert done.tolist() == [False, True, False, True]
     assert infos[1]["TimeLimit.truncated"]
+
+
+def test_a_reward_is_told_state_action_and_next_state_in_this_order() -> None:
+    told = []
+
+    def reward(state: torch.Tensor, action: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+        if len(state) == 1:
+            told.append((state.clone(), action.clone(), following.clone()))
+        return following[:, 0]
+
+    found = agents.explore(CAR, 8, **QUICK)
+    agents.transfer(found, CAR, reward, planner=PLANNER, episodes=1, steps=6)
+    assert len(told) == 6
+    for (_, _, after), (before, _, _) in pairwise(told):
+        assert torch.equal(after, before)
+    push = torch.cat([action for _, action, _ in told])
+    speed = torch.cat([after[:, 1:] - before[:, 1:] for before, _, after in told])
+    slope = torch.cat([0.0025 * torch.cos(3 * before[:, :1]) for before, _, _ in told])
+    torch.testing.assert_close(speed, 0.0015 * push - slope, rtol=1e-3, atol=1e-5)  # Gymnasium's car
+
+
+def test_imagined_episodes_end_are_cut_and_keep_their_member() -> None:
+    found = agents.explore(CAR, 12, **QUICK)
+    space = gymnasium.make(CAR).action_space
+    env = ImaginedEnvironment(
+        found.model,
+        space,
+        lambda s, a, f: f[:, 0],
+        lambda s, a, f: torch.arange(len(s)) == 0,
+        copies=3,
+        horizon=4,
+        seed=0,
+    )
+    env.reset()
+    first = env.member.clone()
+    for step in range(1, 5):
+        assert torch.equal(env.member[1:], first[1:])
+        before = env.state.clone()
+        _, _, done, infos = env.step(np.zeros((3, 1), np.float32))
+        assert done.tolist() == [True, step == 4, step == 4]
+        assert not infos[0]["TimeLimit.truncated"]
+        assert not np.allclose(infos[0]["terminal_observation"], before[0])
+    assert infos[1]["TimeLimit.truncated"]
+    assert env.age.tolist() == [0, 0, 0]
+
+
+def test_the_height_of_a_tip_and_an_upright_pole() -> None:
+    hanging, upright = torch.tensor([[1.0, 0, 1, 0, 0, 0]]), torch.tensor([[-1.0, 0, 1, 0, 0, 0]])
+    bent = torch.tensor([[0.0, 1, 0, 1, 0, 0]])  # the first link to the side, the second one up from there
+    heights = [float(rewards.height(x, x, x)) for x in (hanging, upright, bent)]
+    assert heights == pytest.approx([-2, 2, 1])
+    poles = torch.tensor([[0.0, 0, 0.9, 0, 0], [0.0, 0, 0.7, 0, 0], [0.9, 0.9, -1, 0.9, 0.9]])
+    assert rewards.upright(poles, poles, poles).tolist() == [1, 0, 0]
