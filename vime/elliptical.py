@@ -77,17 +77,21 @@ class SecondMoment:
     def __init__(self, width: int, ridge: float, device: str) -> None:
         self.ridge = ridge
         self.moment = torch.zeros(width, width, dtype=torch.float64, device=device)
+        self._inverse: Tensor | None = None  # with the ridge; asked for with every minibatch, and seldom new
 
     def novelty(self, features: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         """Returns the elliptical novelty of every row by itself."""
-        ridge = self.ridge * torch.eye(len(self.moment), dtype=torch.float64, device=self.moment.device)
-        inverse = torch.linalg.inv(self.moment + ridge).to(features.dtype)
+        inverse = self._inverse
+        if inverse is None:
+            ridge = self.ridge * torch.eye(len(self.moment), dtype=torch.float64, device=self.moment.device)
+            inverse = self._inverse = torch.linalg.inv(self.moment + ridge).to(features.dtype)
         return ((features @ inverse) * features).sum(-1)
 
     def add(self, features: Float[Tensor, "n d"]) -> None:
         """Takes the rows in."""
         features = features.double()
         self.moment += features.T @ features
+        self._inverse = None
 
     def state_dict(self) -> dict[str, Any]:
         """The moment."""
@@ -98,3 +102,4 @@ class SecondMoment:
         if state["moment"].shape != self.moment.shape:
             raise ValueError(f"the features have width {len(self.moment)}, the saved ones {len(state['moment'])}")
         self.moment = state["moment"].to(self.moment.device).clone()
+        self._inverse = None

@@ -93,7 +93,8 @@ def transfer(
     wanted = rewards.find(reward)
     found = load(out)
     there = found.config.task
-    env = make_environment(task or there, found.config.task_settings if task in (None, there) else {})
+    task = task or there
+    env = make_environment(task, found.config.task_settings if task == there else {})
     spaces = spaces_of(out / DATA)
     if (env.observation_space, env.action_space) != spaces:
         raise InvalidSettings(

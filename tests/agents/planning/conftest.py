@@ -1,9 +1,21 @@
-"""A world that is known exactly, as members: positions move by their actions, and doubt grows to the right."""
+"""A quick exploration; and a world that is known exactly: positions move by their actions, doubt grows to the right."""
+
+from typing import Any
 
 import pytest
 import torch
 
+from agents.planning.settings import PlannerSettings
 from vime.members import Members
+
+CAR = "MountainCarContinuous-v0"
+QUICK: dict[str, Any] = {
+    "planner": PlannerSettings(horizon=8, candidates=12, iterations=1, elites=4),
+    "model_settings": {"hidden": [16]},
+    "warm_up": 6,
+    "updates": 3,
+    "fit_every": 5,
+}
 
 
 def line(members: int = 4, d: int = 2, doubt: float = 0.0, noise: float = 0.01) -> Members:

@@ -19,15 +19,7 @@ from agents.planning.coverage import shown_task
 from agents.planning.exploration import load
 from agents.planning.recording import read
 from agents.planning.settings import ExploreConfig, ExploreSettings, PlannerSettings
-
-CAR = "MountainCarContinuous-v0"
-QUICK: dict[str, Any] = {
-    "planner": PlannerSettings(horizon=8, candidates=12, iterations=1, elites=4),
-    "model_settings": {"hidden": [16]},
-    "warm_up": 6,
-    "updates": 3,
-    "fit_every": 5,
-}
+from tests.agents.planning.conftest import CAR, QUICK
 
 
 @pytest.mark.slow

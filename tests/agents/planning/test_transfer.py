@@ -13,18 +13,10 @@ import agents
 import vime
 from agents.planning import ImaginedEnvironment, Objective, imagine, rewards
 from agents.planning.settings import PlannerSettings
-from tests.agents.planning.conftest import line
+from tests.agents.planning.conftest import CAR, QUICK, line
 from vime.latent import LatentWorld
 
-CAR = "MountainCarContinuous-v0"
 PLANNER = PlannerSettings(horizon=4, candidates=12, elites=4, iterations=1)
-QUICK: dict[str, Any] = {
-    "planner": PlannerSettings(horizon=8, candidates=12, iterations=1, elites=4),
-    "model_settings": {"hidden": [16]},
-    "warm_up": 6,
-    "updates": 3,
-    "fit_every": 5,
-}
 
 
 @pytest.mark.slow
